@@ -1,0 +1,6 @@
+"""Every optimizer by its spec name."""
+
+PARTS: dict[str, str] = {
+    "adamw": "tutelage.optimizers.adamw:AdamW",
+    "sgd": "tutelage.optimizers.sgd:SGD",
+}

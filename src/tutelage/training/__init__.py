@@ -1,0 +1,55 @@
+"""The loop: a workload, a recipe, a budget and a seed in; a run folder and a result out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tutelage.training.callbacks import Callback, RunState
+    from tutelage.training.curve import CurveLog, read_curve
+    from tutelage.training.folder import RunRecord, read_run
+    from tutelage.training.loop import extend, train
+    from tutelage.training.order import EpochOrder, ExampleOrder
+    from tutelage.training.query import query_runs
+    from tutelage.training.recipe import Recipe
+    from tutelage.training.result import RunResult
+
+_LAZY = {
+    "Callback": "callbacks",
+    "CurveLog": "curve",
+    "EpochOrder": "order",
+    "ExampleOrder": "order",
+    "Recipe": "recipe",
+    "RunRecord": "folder",
+    "RunResult": "result",
+    "RunState": "callbacks",
+    "extend": "loop",
+    "query_runs": "query",
+    "read_curve": "curve",
+    "read_run": "folder",
+    "train": "loop",
+}
+
+__all__ = [
+    "Callback",
+    "CurveLog",
+    "EpochOrder",
+    "ExampleOrder",
+    "Recipe",
+    "RunRecord",
+    "RunResult",
+    "RunState",
+    "extend",
+    "query_runs",
+    "read_curve",
+    "read_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"tutelage.training.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

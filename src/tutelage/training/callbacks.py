@@ -1,0 +1,53 @@
+"""Watching or stopping a run from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tutelage.training.result import RunResult
+
+
+@dataclass
+class RunState:
+    """What a callback sees of a run, and how it stops one.
+
+    Args:
+        model: The model, unwrapped.
+        total_steps: Updates in the run; ``None`` for a budget in seconds.
+        step: Updates made.
+        fraction: Share of the budget spent, 0 to 1.
+        stop_reason: Set it to a sentence and the run ends after this update, evaluated and stored as usual.
+        notes: What the run had to pass over, such as a damaged checkpoint.
+    """
+
+    model: nn.Module
+    total_steps: int | None
+    step: int = 0
+    fraction: float = 0.0
+    stop_reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Callback:
+    """Override what you need; every method does nothing by default."""
+
+    def on_start(self, run: RunState) -> None:
+        """Run before the first update, also after a resume."""
+
+    def on_update(self, run: RunState, row: Mapping[str, Any]) -> None:
+        """Run after each logged update, with its row of the curve."""
+
+    def on_evaluation(self, run: RunState, metrics: Mapping[str, float]) -> None:
+        """Run after each evaluation, with every ``val_`` metric."""
+
+    def on_checkpoint(self, run: RunState, path: Path) -> None:
+        """Run after a checkpoint was stored."""
+
+    def on_end(self, run: RunState, result: RunResult) -> None:
+        """Run once, with the outcome."""

@@ -1,0 +1,186 @@
+"""A recipe: how a workload is trained, one choice for each slot."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.durations import Clock
+from tutelage.errors import ConfigError, DataNotFound, UnknownPart, did_you_mean
+from tutelage.optimizers import from_spec as optimizer_from_spec
+from tutelage.registry import entries, find
+from tutelage.schedules import Schedule
+from tutelage.schedules import from_spec as schedule_from_spec
+from tutelage.specs import build, field_types, parse_spec
+
+#: Settings written ``key=value`` in a recipe string, beside the specs of its parts.
+_SETTINGS = ("peak", "batch_size", "accumulate", "clip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a workload is trained: a frozen value with one choice a slot; ``None`` takes the workload's default.
+
+    In one string, parts and settings are joined by semicolons: ``uba:phi=5;sgd:momentum=0.9;batch_size=64;clip=none``.
+
+    Args:
+        schedule: Spec of the learning-rate schedule; may hold its own ``peak``.
+        optimizer: Spec of the optimizer.
+        peak: Highest learning rate, where the schedule's spec does not say.
+        batch_size: Examples an update, over all processes and micro-batches.
+        accumulate: Micro-batches an update is gathered from, >= 1.
+        clip: Largest norm of the gradient, > 0; ``None`` for no clipping.
+
+    Raises:
+        ConfigError: A spec that cannot be used, or a setting out of range.
+
+    Example:
+        >>> str(Recipe.parse("cosine; adamw:weight_decay=0.01; clip=0.5"))
+        'cosine;adamw:weight_decay=0.01;clip=0.5'
+    """
+
+    schedule: str = "cosine"
+    optimizer: str | None = None
+    peak: float | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings; the specs are checked where they are resolved."""
+        for name in ("peak", "clip"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"recipe: {name} must be a finite number > 0, got {value}.")
+        for name in ("batch_size", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"recipe: {name} must be >= 1, got {value}.")
+
+    @classmethod
+    def parse(cls, value: str | Path | Recipe) -> Recipe:
+        """Read a recipe from its string, or from a ``.toml`` file with the same names; a recipe passes through.
+
+        Raises:
+            ConfigError: An unknown setting, two parts for one slot, or a value that cannot be read.
+            UnknownPart: A name that is neither a schedule nor an optimizer.
+            DataNotFound: A file that is not there.
+        """
+        if isinstance(value, Recipe):
+            return value
+        text = str(value)
+        if text.endswith(".toml"):
+            return cls._from_toml(Path(text))
+        chosen: dict[str, Any] = {}
+        for piece in filter(None, (part.strip() for part in text.split(";"))):
+            key, equals, setting = piece.partition("=")
+            if equals and ":" not in key:
+                slot, content = key.strip(), setting.strip()
+                if slot not in _SETTINGS:
+                    raise ConfigError(
+                        f'recipe: no setting "{slot}".{did_you_mean(slot, _SETTINGS)} It takes: {", ".join(_SETTINGS)}.'
+                    )
+            else:
+                slot, content = _slot_of(piece), piece
+            if slot in chosen:
+                raise ConfigError(f'recipe "{text}": {slot} is given twice, "{chosen[slot]}" and "{content}".')
+            chosen[slot] = content
+        return cls(**{slot: _read(slot, content) for slot, content in chosen.items()})
+
+    @classmethod
+    def _from_toml(cls, path: Path) -> Recipe:
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataNotFound(
+                f"No recipe file {path}; give a spec such as uba:phi=5, or the path of a TOML file."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}.") from None
+        table = table.get("recipe", table)
+        known = [item.name for item in dataclasses.fields(cls)]
+        unknown = [f'"{key}".{did_you_mean(key, known)}' for key in table if key not in known]
+        if unknown:
+            raise ConfigError(f"{path}: no recipe setting {' '.join(unknown)} It takes: {', '.join(known)}.")
+        return cls(**{key: _read(key, str(value)) for key, value in table.items()})
+
+    def __str__(self) -> str:
+        """Return the shortest string that parses back to this recipe."""
+        pieces = [self.schedule] + ([self.optimizer] if self.optimizer else [])
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        for name in _SETTINGS:
+            value = getattr(self, name)
+            if value != defaults[name]:
+                pieces.append(f"{name}={'none' if value is None else value}")
+        return ";".join(pieces)
+
+    def with_peak(self, peak: float) -> Recipe:
+        """Return this recipe at another peak rate, one inside the schedule's spec replaced."""
+        head, colon, rest = self.schedule.partition(":")
+        kept = [item for item in rest.split(",") if not item.strip().startswith("peak=")]
+        schedule = head + (colon + ",".join(kept) if any(kept) else "") if "+" not in self.schedule else self.schedule
+        return dataclasses.replace(self, schedule=schedule, peak=peak)
+
+    @property
+    def fixed_peak(self) -> bool:
+        """Whether the recipe itself says its peak rate."""
+        return self.peak is not None or "peak=" in self.schedule or "lr_max=" in self.schedule
+
+
+def resolve_schedule(recipe: Recipe, *, clock: Clock, peak: float) -> Any:
+    """Return the recipe's :class:`Schedule`, or the settings of a controller that finds its rates while it runs.
+
+    Args:
+        recipe: The recipe.
+        clock: Length of the run and units of an update.
+        peak: Peak rate for a spec that has none.
+
+    Raises:
+        ConfigError: The spec cannot be used, or counts tokens where the clock does not.
+        UnknownPart: No such schedule.
+    """
+    if "+" not in recipe.schedule:
+        parsed = parse_spec(recipe.schedule)
+        part = find("schedules", parsed.name).load()
+        if clock.virtual and "tokens_per_step" in field_types(part):
+            raise ConfigError(
+                f'"{recipe.schedule}" counts tokens and cannot follow a budget in seconds; give the budget in tokens or steps.'
+            )
+        if not issubclass(part, Schedule):
+            return build(part, parsed, clock=clock, defaults={"peak": peak, "total_steps": clock.total_steps})
+    return schedule_from_spec(
+        recipe.schedule,
+        total_steps=clock.total_steps,
+        peak=peak,
+        tokens_per_step=clock.tokens_per_step,
+        examples_per_step=clock.examples_per_step,
+        virtual=clock.virtual,
+    )
+
+
+def _slot_of(piece: str) -> str:
+    name = piece.partition(":")[0].partition("@")[0].strip()
+    if name in entries("optimizers"):
+        optimizer_from_spec(piece)
+        return "optimizer"
+    known = list(entries("schedules"))
+    if name not in known:
+        both = known + list(entries("optimizers"))
+        raise UnknownPart(f'No schedule or optimizer "{name}".{did_you_mean(name, both)} All: tutelage parts')
+    return "schedule"
+
+
+def _read(slot: str, content: str) -> Any:
+    if slot in ("schedule", "optimizer"):
+        return content
+    if content.lower() == "none":
+        return None
+    try:
+        return int(content) if slot in ("batch_size", "accumulate") else float(content)
+    except ValueError:
+        kind = "a whole number" if slot in ("batch_size", "accumulate") else "a number"
+        raise ConfigError(f'recipe: {slot} must be {kind}, got "{content}".') from None
