@@ -24,14 +24,14 @@ READY_MUTATE := $(VENV)/.ready-mutate
 
 .PHONY: help demo test lint bench docs mutate constraints clean distclean
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "tutelage needs Python 3.11 or newer and found none; install one, or say make PYTHON=/path/to/python." >&2; \
 	  exit 1; fi
 	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-	  echo "tutelage needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; fi
+	  echo "tutelage needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1)." >&2; exit 1; fi
 	@$(PYTHON) -m venv $(VENV)
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
@@ -70,14 +70,14 @@ lint: $(READY_DEV)
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 bench: $(READY_DEV)
 	@$(BIN)/python -m benchmarks
 
 docs: $(READY_DEV)
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	$(BIN)/mkdocs build --strict --site-dir site
 	@echo "The site is in site/index.html"
 
 mutate: $(READY_MUTATE)

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tutelage.comparison import Comparison, compare
+    from tutelage.comparison import ComparisonResult, compare
     from tutelage.durations import Budget
     from tutelage.training import Recipe, RunResult, train
     from tutelage.workloads import Workload
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Budget": "tutelage.durations",
-    "Comparison": "tutelage.comparison",
+    "ComparisonResult": "tutelage.comparison",
     "Recipe": "tutelage.training",
     "RunResult": "tutelage.training",
     "Workload": "tutelage.workloads",
@@ -26,7 +26,7 @@ _LAZY = {
     "train": "tutelage.training",
 }
 
-__all__ = ["Budget", "Comparison", "Recipe", "RunResult", "Workload", "__version__", "compare", "train"]
+__all__ = ["Budget", "ComparisonResult", "Recipe", "RunResult", "Workload", "__version__", "compare", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -86,7 +86,9 @@ class Duration:
         """
         per_step = clock.per_step(self.unit)
         if per_step is None and clock.virtual:
-            raise ConfigError(f"{self} has no fixed place in a run measured in seconds; write a fraction of the run (0.05).")
+            raise ConfigError(
+                f"{self} has no fixed place in a run measured in seconds; write a fraction of the run (0.05)."
+            )
         if per_step is None:
             raise ConfigError(
                 f"{self} cannot be converted into updates here: the {self.unit} of one update are not known. "
