@@ -50,7 +50,7 @@ $(READY_MUTATE): $(READY_DEV)
 
 # A demo that was interrupted goes on where it stopped; one that is complete is shown again.
 demo: $(READY)
-	@$(BIN)/tutelage compare --workload text-lm --budget 300steps --seeds 3 --tune-peak \
+	@$(BIN)/tutelage compare --workload text-lm --budget 300steps --seeds 3 --tune 3 \
 	  --arm constant --arm linear --arm cosine --arm wsd --arm uba:phi=5 \
 	  --out demo $$(test ! -d demo || echo --resume)
 

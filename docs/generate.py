@@ -69,7 +69,7 @@ def _fenced(lines: list[str], language: str) -> str:
 def _inline(text: str) -> str:
     text = re.sub(r":(?:class|func|meth|mod|attr|data|exc|obj):`~?(?:[\w.]*\.)?([\w]+)`", r"`\1`", text)
     text = re.sub(r"``(.+?)``", r"`\1`", text, flags=re.DOTALL)
-    text = re.sub(r"(?<![\[/`])arXiv[: ](\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+    text = re.sub(r"(?<![\[/`])arXiv[:\s](\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(piece if piece.startswith("`") else piece.replace("<", "&lt;") for piece in pieces)
 
@@ -180,8 +180,9 @@ def reference_page() -> str:
 
 
 def _describe(value: object) -> str:
-    documented = inspect.isclass(value) or callable(value) or inspect.ismodule(value)
-    return _first_paragraph(value.__doc__) if documented else ""
+    # What another library says of its own names differs between its versions.
+    ours = str(getattr(value, "__module__", "")).startswith("tutelage")
+    return _first_paragraph(value.__doc__) if ours and callable(value) else ""
 
 
 def _first_paragraph(docstring: str | None) -> str:

@@ -33,7 +33,7 @@ _ALSO = ("Arguments", "Attributes", "Examples", "Yields", "Note", "Notes", "Warn
 _SAME = {"Arguments": "Args", "Parameters": "Args", "Examples": "Example", "Notes": "Note"}
 _HEADER = re.compile(rf"^({'|'.join(re.escape(name) for name in SECTIONS + _ALSO)}):[ \t]*(.*)$")
 _ITEM = re.compile(r"^(\*{0,2}[A-Za-z_][\w.]*(?:, \*{0,2}[A-Za-z_][\w.]*)*)(?: \([^)]*\))?:(?:[ \t]+(.*)|$)")
-_ARXIV = re.compile(r"arXiv[: ]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
+_ARXIV = re.compile(r"arXiv[:\s]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Card:
 
     @property
     def arxiv(self) -> tuple[str, ...]:
-        """The arXiv identifiers of its *Source*, in order."""
-        return tuple(dict.fromkeys(_ARXIV.findall(self.sections.get("Source", ""))))
+        """The arXiv identifiers of its *Source*, in order; those in brackets are mentions, not sources."""
+        return tuple(dict.fromkeys(_ARXIV.findall(re.sub(r"\([^()]*\)", "", self.sections.get("Source", "")))))
 
 
 def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:

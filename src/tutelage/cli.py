@@ -220,7 +220,7 @@ def _training_progress(out: Path, *, quiet: bool) -> Iterator[Any]:
 @app.command(
     epilog=_examples(
         "tutelage compare --workload digits --arm constant --arm cosine --budget 20steps --seeds 2 --out two --json",
-        "tutelage compare --workload digits --arm linear --arm best=uba:phi=5 --budget 20steps --seeds 2 --tune 2 --out three",
+        "tutelage compare --workload digits --arm linear --arm bent=uba:phi=5 --budget 20steps --tune 2 --out three",
     )
 )
 def compare(
@@ -436,9 +436,9 @@ def schedule(
     ours = next(iter(rates.values()))
     gaps = {name: float(abs(ours - values).max()) for name, values in peers.items()}
     if json_output:
-        shown = {name: {"lr": values.tolist()} for name, values in {**rates, **peers}.items()}
+        shown: dict[str, Any] = {name: {"lr": values.tolist()} for name, values in {**rates, **peers}.items()}
         for name, gap in gaps.items():
-            shown[name]["largest_difference"] = gap  # type: ignore[assignment]  # one number beside the list
+            shown[name]["largest_difference"] = gap
         _print_json(shown)
         return
     from tutelage.text_plot import text_plot
@@ -510,9 +510,9 @@ def env(json_output: Json = False) -> None:
     """Print versions and machine, as every run stores them."""
     from tutelage.training import provenance
 
-    facts = {"versions": provenance.versions(), "machine": provenance.machine(), "git_commit": provenance.git_commit()}
+    versions, machine, commit = provenance.versions(), provenance.machine(), provenance.git_commit()
     if json_output:
-        _print_json(facts)
+        _print_json({"versions": versions, "machine": machine, "git_commit": commit})
         return
-    for name, value in {**facts["versions"], **facts["machine"], "git commit": facts["git_commit"]}.items():
+    for name, value in {**versions, **machine, "git commit": commit}.items():
         _print(f"{name:14} {value}")

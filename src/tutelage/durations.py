@@ -16,7 +16,7 @@ from tutelage.errors import ConfigError
 
 Unit = Literal["steps", "examples", "tokens", "seconds"]
 
-#: Marks a dataclass field that holds a number of updates; in a spec it is written ``300steps``, ``2Mtokens`` or ``0.05``.
+#: Marks a dataclass field that holds a number of updates; in a spec it is ``300steps``, ``2Mtokens`` or ``0.05``.
 Steps = Annotated[int, "duration in updates"]
 #: Marks a dataclass field that holds a share of the run in [0, 1]; in a spec it may also be written ``300steps``.
 RunFraction = Annotated[float, "fraction of the run"]
@@ -39,8 +39,10 @@ _UNITS: dict[str, tuple[Unit, int]] = {
     "h": ("seconds", 3600),
     "hours": ("seconds", 3600),
 }
+#: Above it a float no longer holds every whole number.
+_MOST = 2**53
 _SCALES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_NUMBER = r"(?P<number>\d[\d_]*(?:\.\d+)?(?:e[+-]?\d+)?|\.\d+)"
+_NUMBER = r"(?P<number>\d[\d_]*(?:\.\d+)?(?:e[+-]?\d{1,3})?|\.\d+)"
 _PATTERN = re.compile(rf"^\s*{_NUMBER}\s*(?P<scale>[kMBT]?)\s*(?P<unit>[A-Za-z]+)\s*$")
 _BARE = re.compile(rf"^\s*{_NUMBER}\s*$")
 
@@ -120,15 +122,19 @@ def parse_duration(text: str, *, argument: str = "duration") -> Duration | float
         if value <= 1 and ("." in number or "e" in number or value == 0):
             return value
         raise ConfigError(
-            f"{argument}={text.strip()} says no unit: write {text.strip()}steps for updates, or a fraction of the run such as 0.05."
+            f"{argument}={text.strip()} says no unit: write {text.strip()}steps for updates, or a fraction of the run "
+            "such as 0.05."
         )
     match = _PATTERN.match(text)
     if match is None or match["unit"] not in _UNITS:
         raise ConfigError(
-            f'{argument}: cannot read "{text.strip()}" as a duration; write 300steps, 50kexamples, 2Mtokens, 90s, 5min or a fraction such as 0.05.'
+            f'{argument}: cannot read "{text.strip()}" as a duration; write 300steps, 50kexamples, 2Mtokens, 90s, 5min '
+            "or a fraction such as 0.05."
         )
     unit, factor = _UNITS[match["unit"]]
     amount = Fraction(match["number"].replace("_", "")) * _SCALES[match["scale"]] * factor
+    if amount > _MOST:
+        raise ConfigError(f'{argument}: "{text.strip()}" is more than any run could spend.')
     return Duration(int(amount) if amount.denominator == 1 else float(amount), unit)
 
 

@@ -48,10 +48,12 @@ class TrainingBar(Callback):
         self.bar.stop()
 
     def on_start(self, run: RunState) -> None:
+        """Say what had to be passed over to resume."""
         for note in run.notes:
             Console(stderr=True).print(f"Passed over a damaged checkpoint: {note}", markup=False, highlight=False)
 
     def on_update(self, run: RunState, row: Mapping[str, Any]) -> None:
+        """Move the bar, ten times a second at most."""
         now = time.monotonic()
         if now - self._drawn > 0.1:
             self._drawn = now
@@ -62,6 +64,7 @@ class TrainingBar(Callback):
             )
 
     def on_evaluation(self, run: RunState, metrics: Mapping[str, float]) -> None:
+        """Remember the metrics for the bar."""
         self.validation = "  " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 

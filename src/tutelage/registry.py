@@ -12,7 +12,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tutelage.errors import ConfigError, UnknownPart, did_you_mean
+from tutelage.errors import ConfigError, TutelageError, UnknownPart, did_you_mean
 
 #: Every family with a ``_parts`` module, and the question it answers.
 FAMILIES: Mapping[str, str] = {
@@ -34,10 +34,15 @@ class PartEntry:
         """Import the part.
 
         Raises:
-            ConfigError: The entry point or table names something that is not a class.
+            ConfigError: The entry point or table names something that cannot be imported or is not a class.
         """
         module, _, attribute = self.target.partition(":")
-        loaded = getattr(importlib.import_module(module), attribute)
+        try:
+            loaded = getattr(importlib.import_module(module), attribute)
+        except TutelageError:  # such as an optional package that is not there; it says so itself
+            raise
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(f'{self.family} "{self.name}": {self.target} cannot be imported ({error}).') from error
         if not isinstance(loaded, type):
             raise ConfigError(f"{self.target} is not a class; a part listed by name must be a dataclass.")
         return loaded

@@ -84,7 +84,7 @@ def build(part: type[T], spec: PartSpec, *, clock: Clock | None = None, defaults
         ConfigError: Every fault of the spec in one message: unknown arguments, unreadable values, missing ones, and
             what the part itself refuses.
     """
-    known = field_types(part)
+    known = field_types(cast(Any, part))
     faults: list[str] = []
     values: dict[str, Any] = {key: value for key, value in (defaults or {}).items() if key in known}
     clock = clock or Clock()
@@ -177,7 +177,7 @@ def _convert_marked(kind: Any, text: str, key: str, clock: Clock, peak: float | 
             raise ConfigError(
                 f"{key}={text} is a share of a peak that is not known; give peak too, or write the rate itself"
             )
-        return float(_convert_plain(float, text[:-1], key)) / 100 * peak
+        return float(_convert_plain(float, text[:-1], key)) * peak / 100
     if mark not in (_STEPS, _FRACTION):
         return _convert(base, text, key, clock)
     duration = parse_duration(text, argument=key)
@@ -219,4 +219,4 @@ def spell(kind: Any, value: Any) -> str:
         return "/".join(spell(inner, item) for item in value)
     if _FRACTION in marks and float(value) == 1.0:
         return "1.0"
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(float(value)) if isinstance(value, float) else str(value)

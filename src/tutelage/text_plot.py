@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -21,7 +23,7 @@ def text_plot(values: ArrayLike, *, width: int = 72, height: int = 6) -> str:
     """
     curve = np.asarray(values, dtype=np.float64)
     edges = np.linspace(0, len(curve), min(width, len(curve)) + 1).astype(int)
-    means = np.array([curve[start:end].mean() for start, end in zip(edges[:-1], edges[1:], strict=True)])
+    means = np.array([curve[start:end].mean() for start, end in itertools.pairwise(edges)])
     low, high = min(0.0, float(curve.min())), float(curve.max())
     filled = (means - low) / (high - low or 1.0) * height * 8
     lines = []

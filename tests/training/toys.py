@@ -1,11 +1,21 @@
-"""A small workload on synthetic data: fast, with dropout, so that every random stream matters."""
+"""Small workloads on synthetic data: fast, with dropout, so that every random stream matters; and runs to kill."""
 
 from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from tutelage.training import Callback, RunResult, read_curve, train
+from tutelage.training.checkpoint import checkpoints
+from tutelage.training.curve import CURVE_LOG
 from tutelage.workloads import Workload
 
 
@@ -27,6 +37,16 @@ class Rows:
 
 def make_model() -> nn.Module:
     return nn.Sequential(nn.Linear(12, 24), nn.Dropout(0.2), nn.GELU(), nn.Linear(24, 3))
+
+
+def make_plain_model() -> nn.Module:
+    """Without dropout: two ways to make one update must give the same weights."""
+    return nn.Sequential(nn.Linear(12, 24), nn.GELU(), nn.Linear(24, 3))
+
+
+def make_normed_model() -> nn.Module:
+    """With buffers, which every process updates on its own examples."""
+    return nn.Sequential(nn.Linear(12, 24), nn.BatchNorm1d(24), nn.GELU(), nn.Linear(24, 3))
 
 
 def loss(model, batch):
@@ -56,3 +76,116 @@ def toy(**changes) -> Workload:
         "fingerprint": "toy-1",
     }
     return Workload(**(settings | changes))
+
+
+# --- comparing runs --------------------------------------------------------------------------------------------------
+
+
+def final_bytes(folder: Path) -> dict[str, bytes]:
+    """Return the stored weights and optimizer state of a finished run."""
+    newest = checkpoints(folder / "checkpoint")[-1]
+    return {name: (newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")}
+
+
+def counted(result: RunResult) -> dict[str, Any]:
+    """Return all of a result that must repeat: everything but seconds and the place it is stored."""
+    facts = result.to_json()
+    facts["cost"] = {name: value for name, value in facts["cost"].items() if "seconds" not in name}
+    del facts["seconds"]
+    return facts
+
+
+def assert_same_run(left: RunResult, right: RunResult) -> None:
+    """Two runs are the same to the last bit: weights, optimizer state, result, ledger and curve."""
+    assert counted(left) == counted(right)
+    assert left.folder is not None
+    assert right.folder is not None
+    assert final_bytes(left.folder) == final_bytes(right.folder)
+    one, other = read_curve(left.folder), read_curve(right.folder)
+    assert set(one) == set(other)
+    for name in set(one) - {"seconds"}:
+        assert one[name].tobytes() == other[name].tobytes(), name
+
+
+# --- runs in a process of their own ----------------------------------------------------------------------------------
+
+#: Forked from a clean server that has imported everything, so that a child starts in milliseconds.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.training.warm", "tutelage.schedules.auto_lrs", "sklearn.gaussian_process"])
+
+
+class Stall(Callback):
+    """Waits for the kill after so many updates, counted from this process's start."""
+
+    def __init__(self, updates: int, note: Path) -> None:
+        self.left, self.note = updates, note
+
+    def on_update(self, run, row) -> None:
+        self.left -= 1
+        if not self.left:
+            wait_for_kill(self.note)
+
+
+def wait_for_kill(note: Path) -> None:
+    note.touch()
+    while True:
+        signal.pause()
+
+
+def stall_in_flush(number: int, note: Path) -> None:
+    """Wait for the kill inside the ``number``-th flush to the disk, in the middle of writing a file."""
+    flush, calls = os.fsync, []
+
+    def counting(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == number:
+            wait_for_kill(note)
+        flush(descriptor)
+
+    os.fsync = counting
+
+
+def child(folder: Path, arguments: dict[str, Any], updates: int | None, flushes: int | None, note: Path) -> None:
+    """Run inside the process that is killed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    torch.set_num_threads(1)
+    if flushes is not None:
+        stall_in_flush(flushes, note)
+    callbacks = [Stall(updates, note)] if updates is not None else []
+    try:
+        train(toy(), out=folder, resume=True, callbacks=callbacks, **arguments)
+    except KeyboardInterrupt:
+        os._exit(130)
+    os._exit(0)
+
+
+def start(folder: Path, arguments: dict[str, Any], *, updates=None, flushes=None) -> tuple[Any, Path]:
+    """Start a run in a process of its own; it makes the file returned when it has come to where it waits."""
+    note = folder.with_name(f"{folder.name}-stalled")
+    note.unlink(missing_ok=True)
+    process = PROCESSES.Process(target=child, args=(folder, arguments, updates, flushes, note))
+    process.start()
+    return process, note
+
+
+def wait_until(process: Any, condition: Callable[[], bool]) -> None:
+    """Return when the condition holds, or when the process has ended."""
+    while not condition() and process.exitcode is None:
+        process.join(0.001)
+
+
+def lines(folder: Path) -> int:
+    """Return how many complete lines the log of a run has."""
+    try:
+        return (folder / CURVE_LOG).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def kill(folder: Path, arguments: dict[str, Any], *, rows=None, updates=None, flushes=None) -> int:
+    """Start a run and kill it: when its log has so many lines, or where it waits. Returns its exit code."""
+    process, note = start(folder, arguments, updates=updates, flushes=flushes)
+    wait_until(process, note.exists if rows is None else lambda: lines(folder) >= rows)
+    process.kill()
+    process.join()
+    return process.exitcode

@@ -88,7 +88,8 @@ class ComparisonConfig(BaseModel):
         where = f"{path}: " if path else ""
         if missing and not unknown:
             raise ConfigError(
-                f"{where}{', '.join(missing)} missing; try --workload text-lm --arm cosine --arm uba:phi=5 --budget 300steps."
+                f"{where}{', '.join(missing)} missing; try --workload text-lm --arm cosine --arm uba:phi=5 "
+                "--budget 300steps."
             )
         try:
             return cls(

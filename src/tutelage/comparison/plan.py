@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.durations import Budget
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.training.loop import clock_of
 from tutelage.training.recipe import Recipe, resolve_schedule
+from tutelage.training.resolve import clock_of
 
 if TYPE_CHECKING:
     from tutelage.workloads import Workload
@@ -67,11 +67,12 @@ class Tuning:
             count = int(text)
             return cls(tuple(3.0 ** (index - (count - 1) / 2) for index in range(count)), seeds)
         try:
-            return cls(tuple(float(piece) for piece in re.split(r"[/,]", text)), seeds, absolute=True)
+            rates = tuple(float(piece) for piece in re.split(r"[/,]", text))
         except ValueError:
             raise ConfigError(
                 f'tune: "{text}" is neither a number of peaks (3) nor a list of them (1e-3/3e-3/1e-2).'
             ) from None
+        return cls(rates, seeds, absolute=True)
 
     def rates(self, workload: Workload) -> list[float]:
         """Return the candidate peak rates for a workload, lowest first, to three significant digits."""

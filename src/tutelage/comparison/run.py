@@ -172,7 +172,8 @@ def open_comparison(root: Path, plan: Plan, *, resume: bool, force: bool) -> Non
         differing = [key for key, value in json.loads(json.dumps(declared)).items() if stored.get(key) != value]
         if differing:
             raise ConfigError(
-                f"{root} holds another comparison (it differs in {', '.join(differing)}). Name another --out, or replace it with --force."
+                f"{root} holds another comparison (it differs in {', '.join(differing)}). Name another --out, or replace "
+                "it with --force."
             )
         if not resume:
             raise ConfigError(f"{root} holds this comparison already. Go on with --resume, or replace it with --force.")
@@ -207,9 +208,8 @@ def choose_peaks(
         best = min(means, key=lambda peak: (means[peak], peak))
         arm, index, budget = key
         if means[best] == float("inf"):
-            raise TutelageError(
-                f"Arm {arm} diverged at every peak tried ({', '.join(f'{peak:g}' for peak in means)}); give --tune lower ones."
-            )
+            tried_peaks = ", ".join(f"{peak:g}" for peak in means)
+            raise TutelageError(f"Arm {arm} diverged at every peak tried ({tried_peaks}); give --tune lower ones.")
         if best in (min(means), max(means)):
             side = "lowest" if best == min(means) else "highest"
             where = f" on {plan.workloads[index].name}, {budget}" if len(table) > len(plan.arms) else ""
@@ -321,6 +321,7 @@ class _Beat(Callback):
         self.act, self.last = act, 0.0
 
     def on_update(self, run: RunState, row: Mapping[str, Any]) -> None:
+        """Act, if half a second has passed."""
         now = time.monotonic()
         if now - self.last >= 0.5:
             self.last = now
@@ -358,7 +359,7 @@ def _in_processes(
             ) from error
         for attempt in range(_RETRIES + 1):
             executor = ProcessPoolExecutor(max_workers=workers, env=threads | {"TOKENIZERS_PARALLELISM": "false"})
-            futures = {executor.submit(_work, str(shared), job, str(root), dict(loop)): job for job in left.values()}
+            futures = {executor.submit(_work, str(shared), job, str(root), dict(loop), os.getpid()): job for job in left.values()}
             try:
                 pending = set(futures)
                 while pending:
@@ -375,7 +376,8 @@ def _in_processes(
                 executor.shutdown(kill_workers=True)
                 if attempt == _RETRIES:
                     raise TutelageError(
-                        f"Worker processes keep dying ({error}); is memory short? Go on with fewer at a time: --resume --jobs 1."
+                        f"Worker processes keep dying ({error}); is memory short? Go on with fewer at a time: "
+                        "--resume --jobs 1."
                     ) from error
             except KeyboardInterrupt:
                 (root / _STOP_FILE).touch()
@@ -397,12 +399,12 @@ def _shared_workloads(path: str) -> tuple[Workload, ...]:
     return tuple(cloudpickle.loads(Path(path).read_bytes()))
 
 
-def _work(shared: str, job: Job, root: str, loop: dict[str, Any]) -> float | None:
-    """Carry out one run in a worker process."""
+def _work(shared: str, job: Job, root: str, loop: dict[str, Any], parent: int) -> float | None:
+    """Carry out one run in a worker process, as long as the process that wants it lives."""
     stop = Path(root) / _STOP_FILE
 
     def look() -> None:
-        if stop.exists():
+        if stop.exists() or os.getppid() != parent:
             signal.raise_signal(signal.SIGINT)
 
     # Ctrl-C in a terminal reaches workers too; the run in hand saves itself, the parent decides what follows.

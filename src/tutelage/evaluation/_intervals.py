@@ -70,9 +70,7 @@ def sign_patterns(n: int, resamples: int, seed: int) -> tuple[NDArray[np.bool_],
     return drawn[drawn.any(axis=1)], False
 
 
-def interval(
-    samples: Floats, confidence: float, method: Method, *, resamples: int = 10_000, seed: int = 0
-) -> Ends:
+def interval(samples: Floats, confidence: float, method: Method, *, resamples: int = 10_000, seed: int = 0) -> Ends:
     """Return the ends of the confidence interval of each row's mean.
 
     Args:
@@ -221,7 +219,8 @@ def p_values(samples: Floats, method: Method, *, resamples: int = 10_000, seed: 
     else:
         one_sided = functools.partial(_percentile_tails, method=method)
     parts = [np.minimum(*one_sided(rows, resamples, seed)) for rows in _chunks(samples, resamples)]
-    return np.minimum(2 * np.concatenate(parts), 1.0)
+    doubled: Floats = np.minimum(2 * np.concatenate(parts), 1.0)
+    return doubled
 
 
 def _student_p(samples: Floats) -> Floats:

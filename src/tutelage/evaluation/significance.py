@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from tutelage.evaluation._intervals import METHODS, Floats, Method, interval, p_values
 
@@ -154,7 +154,8 @@ def paired_difference(
     first, second = _values("paired_difference", "a", a), _values("paired_difference", "b", b)
     if len(first) != len(second):
         raise ValueError(
-            f"paired_difference: a has {len(first)} values and b has {len(second)}; give those of the common seeds, in the same order."
+            f"paired_difference: a has {len(first)} values and b has {len(second)}; "
+            "give those of the common seeds, in the same order."
         )
     _check_options("paired_difference", confidence, method, resamples)
     d = first - second
@@ -171,9 +172,18 @@ def paired_difference(
         p = p_flip if sd == 0 else float(p_values(d[None], method, resamples=resamples, seed=seed)[0])
         detectable = None if not sd else detectable_effect(n, sd, confidence=confidence)
     return PairedDifference(
-        estimate=float(d.mean()), low=low, high=high, sd=sd, n=n, confidence=confidence, method=method, p_value=p,
-        p_permutation=p_flip, detectable=detectable, note=note,
-    )  # fmt: skip
+        estimate=float(d.mean()),
+        low=low,
+        high=high,
+        sd=sd,
+        n=n,
+        confidence=confidence,
+        method=method,
+        p_value=p,
+        p_permutation=p_flip,
+        detectable=detectable,
+        note=note,
+    )
 
 
 def mean_interval(
@@ -346,7 +356,8 @@ def seeds_needed(effect: float, sd: float, *, confidence: float = 0.95, power: f
     wished = abs(effect) / sd
     if _standard_effect(most, confidence, power) > wished:
         raise ValueError(
-            f"seeds_needed: an effect of {effect:g} at a spread of {sd:g} needs more than {most} seeds; raise the effect, or lower the noise."
+            f"seeds_needed: an effect of {effect:g} at a spread of {sd:g} needs more than {most} seeds; "
+            "ask for a larger effect, or raise most."
         )
     low, high = 1, most
     while high - low > 1:
@@ -356,16 +367,23 @@ def seeds_needed(effect: float, sd: float, *, confidence: float = 0.95, power: f
 
 
 def _standard_effect(n: int, confidence: float, power: float) -> float:
+    """Return the detectable difference in units of its standard deviation.
+
+    The noncentral t is integrated over the chi distribution of the estimated spread: SciPy's own gives NaN at one
+    degree of freedom.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    spread = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, n - 1) / (n - 1))
     limit = float(stats.t.ppf((1 + confidence) / 2, n - 1))
 
     def missing(shift: float) -> float:
-        found = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
-        return float(found) - power
+        found = special.ndtr(shift - limit * spread) + special.ndtr(-shift - limit * spread)
+        return float(weights @ found) / 2 - power
 
     high = limit + 1.0
     while missing(high) < 0:
         high *= 2
-    return float(optimize.brentq(missing, 0.0, high, xtol=1e-10)) / math.sqrt(n)
+    return float(optimize.brentq(missing, 0.0, high, xtol=1e-12)) / math.sqrt(n)
 
 
 def _ends(

@@ -93,9 +93,9 @@ def verdict(
             f"{math.floor(math.log2(2 / (1 - d.confidence))) + 1} seeds"
         )
     elif worst <= 0 <= best:
-        why = f"on average it is {side(d.estimate)}, but the {percent} interval runs from {number(abs(d.low))} {_word(d.low)} to {number(abs(d.high))} {_word(d.high)}"
+        why = f"on average it is {side(d.estimate)}, but the {percent} interval runs from {side_range(d.low, d.high)}"
     elif not sure:
-        why = f"it is {side(d.estimate)} ({spread}), which is not enough once the number of arms is allowed for (p = {p:.2g})"
+        why = f"it is {side(d.estimate)} ({spread}), too little once the number of arms is allowed for (p = {p:.2g})"
     else:
         why = f"it is {side(d.estimate)} ({spread}), which may be more or less than the margin of {number(margin)}"
     could = ""

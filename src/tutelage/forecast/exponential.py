@@ -17,7 +17,7 @@ _Series = NDArray[np.float64]
 SHORTEST = 8
 #: A loss beyond this counts as not finite: its square, which the fit needs, soon is not.
 _LARGEST = 1e100
-_MADS = 4.0
+_DEVIATIONS = 4.0
 #: Scales a median absolute deviation to the standard deviation of normal noise.
 _NORMAL = 1.4826
 _TOLERANCE = 1e-5
@@ -151,8 +151,9 @@ def clean_spikes(
 
     ``smoothing="noise"``: the sum of squared residuals of ``g`` is held at ``n sigma^2``, ``sigma`` a robust estimate
     from second differences, and ``g`` is fitted to the series with each point pulled to within ``4 sigma`` of the
-    median of its five neighbours, so that it cannot follow a spike. Only points farther from ``g`` than four median
-    absolute deviations are dropped, at most ``max(1, round(frac n))`` a round; rounds end when there are none.
+    median of its five neighbours, so that it cannot follow a spike. Only points farther from ``g`` than four times
+    ``max(sigma, 1.4826 median |y - g|)`` are dropped, at most ``max(1, round(frac n))`` a round; rounds end when there
+    are none.
 
     ``smoothing="reference"``: the sum of squared residuals may reach ``n``, whatever the unit of the loss, so for
     losses around 1 ``g`` is one parabola; the largest are dropped whether they are spikes or not.
@@ -174,12 +175,13 @@ def clean_spikes(
 
     Example:
         >>> import numpy as np
-        >>> losses = 1 + 2 * np.exp(-0.02 * np.arange(100))
+        >>> noise = np.random.default_rng(0).normal(scale=0.01, size=100)
+        >>> losses = 1 + 2 * np.exp(-0.02 * np.arange(100)) + noise
         >>> losses[[10, 30]] += [5, 3]
         >>> sorted(set(range(100)) - set(clean_spikes(losses).tolist()))
         [10, 30]
         >>> len(clean_spikes(losses, smoothing="reference"))
-        78
+        85
 
     Use with:
         :func:`exp_forecast`; any series with a smooth trend.
@@ -215,24 +217,29 @@ def clean_spikes(
     return kept
 
 
-def _reference_spikes(series: _Series, kept: NDArray[np.int64], degree: int, frac: float, bound: int) -> NDArray[np.int64]:
+def _reference_spikes(
+    series: _Series, kept: NDArray[np.int64], degree: int, frac: float, bound: int
+) -> NDArray[np.int64]:
     t, values = kept.astype(np.float64), series[kept]
     distance = np.abs(values - _spline(t, values, degree, None, t))
-    largest = np.argsort(distance, kind="stable")[len(kept) - round(len(kept) * frac) :]
+    largest = np.argsort(distance, kind="stable").astype(np.int64)[len(kept) - round(len(kept) * frac) :]
     # The authors' code compares the place among the kept points, not the index in the series, with the bound.
-    return largest[largest < bound]
+    found: NDArray[np.int64] = largest[largest < bound]
+    return found
 
 
 def _noise_spikes(series: _Series, kept: NDArray[np.int64], degree: int, frac: float, bound: int) -> NDArray[np.int64]:
     t, values = kept.astype(np.float64), series[kept]
     sigma = _NORMAL * float(np.median(np.abs(np.diff(values, 2)))) / np.sqrt(6)
     middle = ndimage.median_filter(values, size=5, mode="nearest")
-    tame = np.clip(values, middle - _MADS * sigma, middle + _MADS * sigma)
+    tame = np.clip(values, middle - _DEVIATIONS * sigma, middle + _DEVIATIONS * sigma)
     distance = np.abs(values - _spline(t, tame, degree, len(t) * sigma**2, t))
-    # Rounding errors are no spikes, however small the median deviation.
-    threshold = max(_MADS * float(np.median(distance)), 1e-9 * float(np.abs(values).max()))
-    largest = np.argsort(distance, kind="stable")[len(kept) - max(1, round(len(kept) * frac)) :]
-    return largest[(distance[largest] > threshold) & (kept[largest] < bound)]
+    # Neither the spline's own lag behind a noise-free curve nor a rounding error is a spike.
+    spread = max(_NORMAL * float(np.median(distance)), sigma)
+    threshold = max(_DEVIATIONS * spread, 1e-9 * float(np.abs(values).max()))
+    largest = np.argsort(distance, kind="stable").astype(np.int64)[len(kept) - max(1, round(len(kept) * frac)) :]
+    found: NDArray[np.int64] = largest[(distance[largest] > threshold) & (kept[largest] < bound)]
+    return found
 
 
 def _spline(t: _Series, values: _Series, degree: int, smoothing: float | None, at: _Series) -> _Series:
@@ -258,6 +265,11 @@ def _residual(beta: float, t: _Series, values: _Series) -> float:
     with np.errstate(over="ignore", under="ignore"):
         gap = values - values.mean() - slope * (np.expm1(-np.exp(beta) * t) - centre)
     return float(gap @ gap)
+
+
+def is_usable(loss: float) -> bool:
+    """Return whether a loss is a number that a curve can be fitted to, not infinite and not beyond 1e100."""
+    return abs(loss) < _LARGEST
 
 
 def _is_finite(series: _Series) -> NDArray[np.bool_]:

@@ -1,1 +1,48 @@
-"""What is trained?"""
+"""What is trained? Small reference models, fast on a CPU and exact everywhere; any PyTorch module plugs in beside them.
+
+>>> from tutelage.models import DecoderConfig
+>>> config = DecoderConfig.preset("small", vocabulary_size=4096)
+>>> config.width, config.layers, config.parameters
+(256, 3, 3407872)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tutelage.models.cross_entropy import linear_cross_entropy
+    from tutelage.models.decoder import Decoder, DecoderConfig
+    from tutelage.models.digits import DigitsCNN, DigitsMLP
+    from tutelage.models.encoder import Encoder, EncoderConfig
+    from tutelage.models.heap import keep_heap
+
+_LAZY = {
+    "Decoder": "decoder",
+    "DecoderConfig": "decoder",
+    "DigitsCNN": "digits",
+    "DigitsMLP": "digits",
+    "Encoder": "encoder",
+    "EncoderConfig": "encoder",
+    "keep_heap": "heap",
+    "linear_cross_entropy": "cross_entropy",
+}
+
+__all__ = [
+    "Decoder",
+    "DecoderConfig",
+    "DigitsCNN",
+    "DigitsMLP",
+    "Encoder",
+    "EncoderConfig",
+    "keep_heap",
+    "linear_cross_entropy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use; PyTorch is not imported before."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"tutelage.models.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """At which learning rate? Pure functions from the update about to be made to its rate.
 
 >>> schedule = from_spec("uba:phi=5,warmup=0.05", total_steps=1000, peak=3e-4)
->>> schedule(0), schedule(1000)
-(6e-06, 0.0)
+>>> [round(schedule(step), 9) for step in (0, 49, 1000)]
+[6e-06, 0.0003, 0.0]
 """
 
 from __future__ import annotations
@@ -20,25 +20,73 @@ from tutelage.schedules._protocol import RateFunction, Schedule
 from tutelage.specs import build, parse_spec
 
 if TYPE_CHECKING:
+    from tutelage.schedules._controller import RateController, Segment
     from tutelage.schedules._torch import StepScheduler, to_torch, use_in_trainer
+    from tutelage.schedules.auto_lrs import AutoLRS
+    from tutelage.schedules.constant import Constant
+    from tutelage.schedules.cosine import Cosine
+    from tutelage.schedules.decay import Decay
+    from tutelage.schedules.exponential import Exponential
+    from tutelage.schedules.infinite import InfiniteLR
+    from tutelage.schedules.inverse_sqrt import InverseSqrt
+    from tutelage.schedules.linear import Linear
+    from tutelage.schedules.mup import mup_groups
+    from tutelage.schedules.one_cycle import OneCycle
     from tutelage.schedules.phases import Phases
+    from tutelage.schedules.polynomial import Polynomial
+    from tutelage.schedules.power import PowerFit, PowerLR, fit_power, recommend
+    from tutelage.schedules.rewarm import ReWarm
+    from tutelage.schedules.rex import REX
+    from tutelage.schedules.step_decay import StepDecay
     from tutelage.schedules.uba import UBA
+    from tutelage.schedules.warmup import Warmup
+    from tutelage.schedules.wsd import WSD
 
-_LAZY = {target.partition(":")[2]: target for target in PARTS.values()} | {
+#: Public names that are not parts, or not the part itself.
+_OTHERS = {
     "Phases": "tutelage.schedules.phases:Phases",
+    "PowerFit": "tutelage.schedules.power:PowerFit",
+    "RateController": "tutelage.schedules._controller:RateController",
+    "Segment": "tutelage.schedules._controller:Segment",
     "StepScheduler": "tutelage.schedules._torch:StepScheduler",
+    "fit_power": "tutelage.schedules.power:fit_power",
+    "mup_groups": "tutelage.schedules.mup:mup_groups",
+    "recommend": "tutelage.schedules.power:recommend",
     "to_torch": "tutelage.schedules._torch:to_torch",
     "use_in_trainer": "tutelage.schedules._torch:use_in_trainer",
 }
+_LAZY = {target.partition(":")[2]: target for target in PARTS.values()} | _OTHERS
 
 __all__ = [
-    "Phases",
-    "RateFunction",
-    "Schedule",
-    "StepScheduler",
+    "REX",
     "UBA",
+    "WSD",
+    "AutoLRS",
+    "Constant",
+    "Cosine",
+    "Decay",
+    "Exponential",
+    "InfiniteLR",
+    "InverseSqrt",
+    "Linear",
+    "OneCycle",
+    "Phases",
+    "Polynomial",
+    "PowerFit",
+    "PowerLR",
+    "RateController",
+    "RateFunction",
+    "ReWarm",
+    "Schedule",
+    "Segment",
+    "StepDecay",
+    "StepScheduler",
+    "Warmup",
+    "fit_power",
     "from_spec",
+    "mup_groups",
     "names",
+    "recommend",
     "to_torch",
     "use_in_trainer",
 ]
@@ -68,8 +116,9 @@ def from_spec(
 ) -> Schedule:
     """Return the schedule a spec names.
 
-    Phases are joined by ``+``, each but the last with its length behind ``@``:
-    ``constant@0.6+linear`` or ``cosine@300steps+cosine:peak=1e-4``.
+    Phases are joined by ``+``, each with its length behind ``@``, but for the last, which lasts to the end:
+    ``constant@0.6+linear`` or ``cosine@300steps+cosine:peak=1e-4``. A range says where its schedule is entered and
+    left: ``cosine@500steps..1000steps`` is the second half of a cosine of 1000 updates.
 
     Args:
         spec: ``NAME[:ARGUMENT=VALUE,...]``; what it gives wins over the arguments here.
@@ -87,7 +136,7 @@ def from_spec(
     defaults: dict[str, Any] = {"total_steps": total_steps, "peak": peak, "tokens_per_step": tokens_per_step}
     defaults = {key: value for key, value in defaults.items() if value is not None}
     segments = re.split(r"\+(?=[A-Za-z])", spec)
-    if len(segments) == 1:
+    if len(segments) == 1 and "@" not in spec.partition(":")[0]:
         return _single(spec, clock, defaults)
     return _joined(segments, clock, defaults)
 
@@ -95,7 +144,7 @@ def from_spec(
 def _single(text: str, clock: Clock, defaults: dict[str, Any]) -> Schedule:
     parsed = parse_spec(text)
     part = find("schedules", parsed.name).load()
-    schedule = build(part, parsed, clock=clock, defaults=defaults)
+    schedule: object = build(part, parsed, clock=clock, defaults=defaults)
     if not isinstance(schedule, Schedule):
         raise ConfigError(
             f'"{parsed.name}" chooses its rates while it runs; it has no fixed curve. Use it in train or compare.'
@@ -106,31 +155,68 @@ def _single(text: str, clock: Clock, defaults: dict[str, Any]) -> Schedule:
 def _joined(segments: list[str], clock: Clock, defaults: dict[str, Any]) -> Schedule:
     from tutelage.schedules.phases import Phases
 
-    if clock.total_steps is None:
-        raise ConfigError(f'"{"+".join(segments)}": phases need a run of known length.')
     schedules: list[Schedule] = []
-    lengths: list[int] = []
+    starts: list[int] = []
+    lengths: list[int | None] = []
     left = clock.total_steps
     for position, segment in enumerate(segments):
         head, colon, rest = segment.partition(":")
         name, at, spelled = head.partition("@")
-        last = position == len(segments) - 1
-        if bool(at) == last:
+        after = len(segments) - 1 - position
+        if not at and after:
             raise ConfigError(
-                f'"{segment}": the last phase lasts to the end and takes no @length.'
-                if last
-                else f'"{segment}": a phase before the last says its length, such as {name}@0.6 or {name}@300steps.'
+                f'"{segment}": a phase before the last says its length, such as {name}@0.6 or {name}@300steps.'
             )
-        length = left
-        if at:
-            duration = parse_duration(spelled, argument=f"{name}@")
-            length = duration.to_steps(clock) if isinstance(duration, Duration) else round(duration * clock.total_steps)
-        if not 1 <= length <= left - (len(segments) - 1 - position):
-            raise ConfigError(
-                f'"{segment}": {length} updates do not fit; {left} of {clock.total_steps} are left for this and the later phases.'
-            )
-        phase_clock = dataclasses.replace(clock, total_steps=length)
-        schedules.append(_single(name + colon + rest, phase_clock, defaults | {"total_steps": length}))
+        start, length = _range(spelled, name, clock) if at else (0, left)
+        if length is None and left is not None:
+            length = left
+        _check_room(segment, length, left, after, clock.total_steps)
+        stop = None if length is None else start + length
+        phase_defaults = {key: value for key, value in defaults.items() if key != "total_steps"}
+        if stop is not None:
+            phase_defaults["total_steps"] = stop
+        schedule = _single(name + colon + rest, dataclasses.replace(clock, total_steps=stop), phase_defaults)
+        if length is None and schedule.total_steps is not None:
+            length = schedule.total_steps - start
+            _check_room(segment, length, left, after, clock.total_steps)
+        schedules.append(schedule)
+        starts.append(start)
         lengths.append(length)
-        left -= length
-    return Phases(schedules=tuple(schedules), lengths=tuple(lengths))
+        left = None if left is None or length is None else left - length
+    return Phases(schedules=tuple(schedules), lengths=tuple(lengths), starts=tuple(starts))
+
+
+def _range(spelled: str, name: str, clock: Clock) -> tuple[int, int | None]:
+    """Read ``300steps``, ``0.6``, ``FROM..TO`` or ``FROM..`` as the first update and the length of a phase."""
+
+    def to_steps(text: str) -> int:
+        duration = parse_duration(text, argument=f"{name}@")
+        if isinstance(duration, Duration):
+            return duration.to_steps(clock)
+        if clock.total_steps is None:
+            raise ConfigError(
+                f"{name}@{spelled} is a fraction of a run whose length is not known; write it in steps, as in 300steps."
+            )
+        return round(duration * clock.total_steps)
+
+    first, dots, last = spelled.partition("..")
+    if not dots:
+        return 0, to_steps(first)
+    start = to_steps(first)
+    return start, to_steps(last) - start if last.strip() else None
+
+
+def _check_room(segment: str, length: int | None, left: int | None, after: int, total_steps: int | None) -> None:
+    """Refuse a phase that is empty, leaves nothing to the later ones, or is last and does not reach the end."""
+    if length is None:
+        if after:
+            raise ConfigError(f'"{segment}": a phase before the last says where it ends.')
+        return
+    if length < 1 or (left is not None and length > left - after):
+        room = "" if left is None else f" {left} of {total_steps} are left for this and the later phases."
+        raise ConfigError(f'"{segment}": {length} updates do not fit;{room or " a phase takes at least one."}')
+    if not after and left is not None and length != left:
+        raise ConfigError(
+            f'"{segment}": the last phase covers {length} updates, but {left} of {total_steps} are left; '
+            "write it without a length, to the end."
+        )

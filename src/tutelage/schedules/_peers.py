@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -119,14 +122,38 @@ def _torch(schedule: str, total_steps: int, warmup: int, peak: float) -> NDArray
     return _drive(build, total_steps, peak)
 
 
+def timm_cosine_scheduler() -> Any:
+    """Return timm's ``CosineLRScheduler`` class, without running the package's own imports.
+
+    timm as a whole needs torchvision; its schedulers do not.
+
+    Raises:
+        ImportError: timm is not installed.
+    """
+    found = importlib.util.find_spec("timm")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("No module named 'timm' (pip install --no-deps timm).")
+    folder = found.submodule_search_locations[0]
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "timm"}
+    try:
+        for name, place in (("timm", folder), ("timm.scheduler", f"{folder}/scheduler")):
+            if name not in before:
+                sys.modules[name] = types.ModuleType(name)
+                sys.modules[name].__path__ = [place]
+        return importlib.import_module("timm.scheduler.cosine_lr").CosineLRScheduler
+    finally:
+        # The bare packages would pass for a broken timm wherever somebody looks for the real one.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "timm" and name not in before]:
+            del sys.modules[name]
+
+
 def _timm(schedule: str, total_steps: int, warmup: int, peak: float) -> NDArray[np.float64]:
     import torch
-    from timm.scheduler.cosine_lr import CosineLRScheduler
 
     if schedule != "cosine":
         raise _unknown("timm", schedule, ("cosine",))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
-    scheduler = CosineLRScheduler(optimizer, t_initial=total_steps, warmup_t=warmup, t_in_epochs=False)
+    scheduler = timm_cosine_scheduler()(optimizer, t_initial=total_steps, warmup_t=warmup, t_in_epochs=False)
     rates = np.empty(total_steps)
     for step in range(total_steps):
         scheduler.step_update(step)

@@ -24,13 +24,14 @@ def move(shape: Shape, first: float, last: float, progress: Any, xp: Any) -> Any
     """
     if shape == "exponential":
         return xp.where(progress < 1.0, first * xp.exp(math.log(last / first) * progress), last)
+    return between(first, last, share_left(shape, progress, xp), xp)
+
+
+def share_left(shape: Shape, progress: Any, xp: Any) -> Any:
+    """Return which share of the way is left at ``progress``, from 1 to 0; ``exponential`` has no such share."""
     if shape == "cosine":
-        left = half_wave(progress, xp)
-    elif shape == "1-sqrt":
-        left = 1.0 - xp.sqrt(progress)
-    else:
-        left = 1.0 - progress
-    return between(first, last, left, xp)
+        return half_wave(progress, xp)
+    return 1.0 - (xp.sqrt(progress) if shape == "1-sqrt" else progress)
 
 
 def half_wave(progress: Any, xp: Any) -> Any:

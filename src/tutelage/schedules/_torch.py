@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -26,7 +27,7 @@ class StepScheduler(LRScheduler):
         schedule: Any ``step -> rate``; one of this library's, or your own callable that takes an integer array.
 
     Raises:
-        TypeError: ``optimizer`` is not a PyTorch optimizer.
+        TypeError: ``optimizer`` is not a PyTorch optimizer, or has a group without a rate.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: RateFunction) -> None:
@@ -36,14 +37,16 @@ class StepScheduler(LRScheduler):
         self.optimizer = optimizer
         self.schedule = schedule
         self.last_epoch = 0
-        default = optimizer.defaults.get("lr")
-        for group in optimizer.param_groups:
+        for index, group in enumerate(optimizer.param_groups):
+            if group["lr"] is None:
+                raise TypeError(
+                    f"to_torch: parameter group {index} has no rate; give {type(optimizer).__name__} an lr."
+                )
             group.setdefault("initial_lr", group["lr"])
+        default = float(optimizer.defaults.get("lr") or 0.0)
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
-        self._shares = [1.0 if not default else base / float(default) for base in self.base_lrs]
-        self._plain = all(share == 1.0 for share in self._shares) and not any(
-            torch.is_tensor(group["lr"]) for group in optimizer.param_groups
-        )
+        # An optimizer made with rate 0 says nothing about shares: all of its groups follow the schedule itself.
+        self._shares = [base / default if default else 1.0 for base in self.base_lrs]
         self._first = 0
         self._rates: list[float] = []
         self._apply()
@@ -55,40 +58,48 @@ class StepScheduler(LRScheduler):
             epoch: Jump to this update instead of the next one; PyTorch's name for it is kept.
         """
         self.last_epoch = step = self.last_epoch + 1 if epoch is None else epoch
+        groups = self.optimizer.param_groups
         index = step - self._first
-        if self._plain and 0 <= index < len(self._rates):
-            rate = self._rates[index]
-            for group in self.optimizer.param_groups:
+        if len(groups) != self._simple or not 0 <= index < len(self._rates):
+            self._apply()
+            return
+        rate = self._rates[index]
+        if self._equal:
+            for group in groups:
                 group["lr"] = rate
         else:
-            self._apply()
+            for group, share in zip(groups, self._shares, strict=True):
+                group["lr"] = rate * share
 
     def _apply(self) -> None:
+        """Set the rates of the current update, and see whether :meth:`step` may take its short way from here on."""
         rate = self._rate_at(self.last_epoch)
         groups = self.optimizer.param_groups
         # Groups added after construction (gradual unfreezing) run at the schedule itself.
-        shares = self._shares + [1.0] * (len(groups) - len(self._shares))
-        for group, share in zip(groups, shares, strict=True):
+        self._shares += [1.0] * (len(groups) - len(self._shares))
+        in_tensors = False
+        for group, share in zip(groups, self._shares, strict=True):
             if torch.is_tensor(group["lr"]):
                 group["lr"].fill_(rate * share)
+                in_tensors = True
             else:
                 group["lr"] = rate * share
+        # The number of groups is compared at each step, as one that joins later may hold its rate in a tensor.
+        self._simple = -1 if in_tensors else len(groups)
+        self._equal = all(share == 1.0 for share in self._shares)
 
     def _rate_at(self, step: int) -> float:
         index = step - self._first
         if not 0 <= index < len(self._rates):
-            import numpy as np
-
-            self._first = step
             self._rates = np.asarray(self.schedule(np.arange(step, step + _BLOCK)), dtype=np.float64).tolist()
-            index = 0
+            self._first, index = step, 0
         return self._rates[index]
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[float | torch.Tensor]:
         """Return the rate of each group for the update about to be made."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | torch.Tensor]:
         """Return the same as :meth:`get_last_lr`; PyTorch asks by both names."""
         return self.get_last_lr()
 
@@ -133,8 +144,9 @@ def use_in_trainer(trainer: Any, spec: str) -> None:
 
     def create_scheduler(num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> StepScheduler:
         schedule = from_spec(spec, total_steps=num_training_steps, peak=trainer.args.learning_rate)
-        trainer.lr_scheduler = StepScheduler(optimizer or trainer.optimizer, schedule)
+        scheduler = StepScheduler(trainer.optimizer if optimizer is None else optimizer, schedule)
+        trainer.lr_scheduler = scheduler
         trainer._created_lr_scheduler = True
-        return trainer.lr_scheduler
+        return scheduler
 
     trainer.create_scheduler = create_scheduler

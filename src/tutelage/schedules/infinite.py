@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tutelage.durations import Rate, RunFraction, Steps
-from tutelage.schedules._protocol import Schedule, check_common, require
+from tutelage.schedules._protocol import Schedule, check_common, piecewise, require
 from tutelage.schedules._shapes import Shape, between, half_wave, move, require_one_of
 
 #: The paper's phases where the length of the run is known, and its lowest rate.
@@ -100,7 +100,9 @@ class InfiniteLR(Schedule):
             object.__setattr__(self, "warmup", round(_WARMUP_SHARE * (self.total_steps or 0)))
         if self.cooldown_end is None:
             if self.total_steps is None:
-                raise ValueError("InfiniteLR: a run without total_steps must say where the plateau begins: cooldown_end.")
+                raise ValueError(
+                    "InfiniteLR: a run without total_steps must say where its plateau begins: cooldown_end."
+                )
             object.__setattr__(self, "cooldown_end", max(self.warmup + 1, round(_COOLDOWN_SHARE * self.total_steps)))
         check_common(self, final=self.floor)
         require(self.floor > 0, "InfiniteLR", "final", "> 0, which the exponential anneal ends at", self.final)
@@ -120,7 +122,11 @@ class InfiniteLR(Schedule):
             self.steepness,
         )
         require(
-            self.cooldown_end > self.warmup, "InfiniteLR", "cooldown_end", f"> warmup ({self.warmup})", self.cooldown_end
+            self.cooldown_end > self.warmup,
+            "InfiniteLR",
+            "cooldown_end",
+            f"> warmup ({self.warmup})",
+            self.cooldown_end,
         )
         require(self.anneal is None or 0 <= self.anneal < 1, "InfiniteLR", "anneal", ">= 0 and < 1", self.anneal)
         if self.total_steps is None:
@@ -170,16 +176,22 @@ class InfiniteLR(Schedule):
         return super().anneal_from(step, length, final=self.floor if final is None else final, shape=shape)
 
     def _rate(self, t: Any, xp: Any) -> Any:
-        x = xp.clip(t / (self.cooldown_end - self.warmup), 0.0, 1.0)
-        if self.kind == "cosine":
-            left = half_wave(x, xp)
-        else:
-            deepest = 1.0 / math.sqrt(1.0 + self.steepness) - 1.0
-            left = 1.0 - (1.0 / xp.sqrt(1.0 + self.steepness * x) - 1.0) / deepest
-        rate = between(self.peak, self.plateau, left, xp)
+        def cooldown(t: Any) -> Any:
+            x = xp.clip(t / (self.cooldown_end - self.warmup), 0.0, 1.0)
+            if self.kind == "cosine":
+                left = half_wave(x, xp)
+            else:
+                deepest = 1.0 / math.sqrt(1.0 + self.steepness) - 1.0
+                left = 1.0 - (1.0 / xp.sqrt(1.0 + self.steepness * x) - 1.0) / deepest
+            return between(self.peak, self.plateau, left, xp)
+
+        def tail(t: Any) -> Any:
+            progress = xp.clip((t - begins) / length, 0.0, 1.0)
+            return move("exponential", self.plateau, self.floor, progress, xp)
+
+        pieces = [(0, cooldown), (self.cooldown_end - self.warmup, lambda t: xp.full_like(t, self.plateau))]
         length = self.anneal_steps
-        if self.total_steps is None or not length:
-            return rate
-        begins = self.total_steps - self.warmup - length
-        tail = move("exponential", self.plateau, self.floor, xp.clip((t - begins) / length, 0.0, 1.0), xp)
-        return xp.where(t < begins, rate, tail)
+        if self.total_steps is not None and length:
+            begins = self.total_steps - self.warmup - length
+            pieces.append((begins, tail))
+        return piecewise(t, pieces, xp)

@@ -53,7 +53,8 @@ def mup_groups(model: nn.Module, *, peak: float, width_mult: float, output: str 
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or name == output
         for parameter in module.parameters()
     }
-    hidden, rest = [], []
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_matrix = name.rpartition(".")[2] == "weight" and parameter.ndim >= 2
         (hidden if is_matrix and id(parameter) not in kept else rest).append(parameter)

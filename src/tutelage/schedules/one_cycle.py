@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from tutelage.durations import RunFraction, Steps
 from tutelage.schedules._protocol import Schedule, check_common, require
-from tutelage.schedules._shapes import move, require_one_of
+from tutelage.schedules._shapes import require_one_of, share_left
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,7 +92,7 @@ class OneCycle(Schedule):
             require_one_of("OneCycle", argument, getattr(self, argument), ("cosine", "linear"))
         require(0 < self.rise < 1, "OneCycle", "rise", "> 0 and < 1", self.rise)
         require(
-            1 <= self.rise_steps and self.rise_steps * (1 + self.three_phase) < self.total_steps,
+            self.rise_steps >= 1 and self.rise_steps * (1 + self.three_phase) < self.total_steps,
             "OneCycle",
             "rise",
             f"a fraction that leaves at least one of {self.total_steps} updates to each phase",
@@ -109,9 +109,11 @@ class OneCycle(Schedule):
         end = start / self.final_div_factor
         top = self.rise_steps
         turn = 2 * top if self.three_phase else top
-        before = start if self.three_phase else self.peak
-        rate = move(self.down, before, end, xp.clip((t - turn) / (self.total_steps - turn), 0.0, 1.0), xp)
-        if self.three_phase:
-            back = move(self.down, self.peak, start, xp.clip((t - top) / top, 0.0, 1.0), xp)
-            rate = xp.where(t < turn, back, rate)
-        return xp.where(t < top, move(self.up, start, self.peak, xp.clip(t / top, 0.0, 1.0), xp), rate)
+        high = xp.where(t < turn, self.peak, start) if self.three_phase else self.peak
+        low = xp.where(t < turn, start, end)
+        # Progress runs from the phase's high end, which is the later one while the rate rises.
+        progress = xp.where(t < turn, xp.abs(t - top) / top, (t - turn) / (self.total_steps - turn))
+        left = share_left(self.down, progress, xp)
+        if self.up != self.down:
+            left = xp.where(t < top, share_left(self.up, progress, xp), left)
+        return xp.clip(high * left + low * (1.0 - left), end, self.peak)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from tutelage.schedules._protocol import RateFunction, Schedule, require
+from tutelage.schedules._protocol import RateFunction, Schedule, piecewise, require
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -24,7 +26,8 @@ class Phases(Schedule):
     the last schedule at its start plus its length.
 
     Args:
-        schedules: Schedules of this library, or any functions from an array of updates to their rates.
+        schedules: Schedules of this library, or any functions from an array of updates to their rates, defined up to
+            the end of their phase, included.
         lengths: Updates of each phase, >= 1; the last may be ``None`` for a run without an end.
         starts: Update of its own schedule that each phase enters at, >= 0; all 0 unless given. With one phase this
             continues a schedule from a checkpoint's update.
@@ -42,7 +45,7 @@ class Phases(Schedule):
         >>> joined.to_array().tolist()
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
         >>> joined
-        constant@6steps:peak=1.0+linear@4steps:peak=1.0,total_steps=4steps
+        constant@6steps:peak=1.0,total_steps=none+linear@4steps:peak=1.0,total_steps=4steps
 
     Use with:
         PyTorch: ``to_torch``. transformers, TRL: ``use_in_trainer(trainer, "constant@0.8+linear")``. Lightning:
@@ -75,7 +78,9 @@ class Phases(Schedule):
         starts = tuple(self.starts) or (0,) * len(schedules)
         require(len(schedules) >= 1, "Phases", "schedules", "at least one", schedules)
         for name, values in (("lengths", lengths), ("starts", starts)):
-            require(len(values) == len(schedules), "Phases", name, f"one for each of {len(schedules)} schedules", values)
+            require(
+                len(values) == len(schedules), "Phases", name, f"one for each of {len(schedules)} schedules", values
+            )
         require(None not in lengths[:-1], "Phases", "lengths", "known for each phase but the last", lengths)
         require(all(length is None or length >= 1 for length in lengths), "Phases", "lengths", ">= 1", lengths)
         require(all(start >= 0 for start in starts), "Phases", "starts", ">= 0", starts)
@@ -87,22 +92,29 @@ class Phases(Schedule):
         object.__setattr__(self, "peak", max(_highest(*piece) for piece in flat))
 
     def _rate(self, t: Any, xp: Any) -> Any:
-        rate = None
+        def phase(schedule: RateFunction, begin: int, length: int | None, start: int) -> Callable[[Any], Any]:
+            def rate(t: Any) -> Any:
+                inside = xp.clip(t - begin, 0.0, math.inf if length is None else length) + start
+                return schedule._warmed(inside, xp) if isinstance(schedule, Schedule) else _call(schedule, inside, xp)
+
+            return rate
+
+        pieces = []
         begin = 0
         for schedule, length, start in zip(self.schedules, self.lengths, self.starts, strict=True):
-            inside = xp.clip(t - begin, 0.0, xp.inf if length is None else length) + start
-            values = schedule._warmed(inside, xp) if isinstance(schedule, Schedule) else _call(schedule, inside, xp)
-            rate = values if rate is None else xp.where(t < begin, rate, values)
+            pieces.append((begin, phase(schedule, begin, length, start)))
             begin += length or 0
-        return rate
+        return piecewise(t, pieces, xp)
 
     def __repr__(self) -> str:
         """Return the spec that builds this schedule again; a function of your own shows as itself, not as a spec."""
         pieces = []
         for schedule, length, start in zip(self.schedules, self.lengths, self.starts, strict=True):
-            name, colon, rest = repr(schedule).partition(":")
-            at = _spell_range(length, start)
-            pieces.append(f"{name}{at}{colon}{rest}")
+            name, _, rest = repr(schedule).partition(":")
+            # In a spec a phase lends its length to a schedule that says no end; one that has none must say so.
+            endless = isinstance(schedule, Schedule) and schedule.total_steps is None and length is not None
+            arguments = ",".join(filter(None, [rest, "total_steps=none" if endless else ""]))
+            pieces.append(f"{name}{_spell_range(length, start)}" + (f":{arguments}" if arguments else ""))
         return "+".join(pieces)
 
 

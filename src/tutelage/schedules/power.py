@@ -7,12 +7,12 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from tutelage.durations import Rate, RunFraction, Steps
-from tutelage.schedules._protocol import Schedule, check_common, require
+from tutelage.schedules._protocol import Schedule, check_common, piecewise, require
 from tutelage.schedules._shapes import Shape, check_shape, move
 
 #: The paper's training context: its batch sizes count sequences of this many tokens.
@@ -37,9 +37,10 @@ class PowerLR(Schedule):
     At update ``step``, ``n = step tokens_per_step``. Warm-up is the paper's ``n / W``: update 0 uses rate 0, update
     ``warmup`` the power.
 
-    Values: ``0``: ``0 if warmup else peak``; ``warmup - 1``: ``power(warmup) * (warmup - 1) / warmup``; ``warmup``:
-    ``power(warmup)``; ``total_steps - 1``: ``power(total_steps - 1)``; ``total_steps``: ``power(total_steps)``; with a
-    decay, ``total_steps``: ``final``.
+    Values: ``0``: ``0 if warmup else peak``; ``warmup - 1``:
+    ``power(warmup * tokens_per_step) * (warmup - 1) / warmup``; ``warmup``: ``power(warmup * tokens_per_step)``;
+    ``total_steps - 1``: ``power((total_steps - 1) * tokens_per_step)``; ``total_steps``:
+    ``power(total_steps * tokens_per_step)``, or ``final`` with a decay.
 
     Args:
         peak: Cap of the rate, > 0. 0.02, the paper's, is in base units of muP.
@@ -93,7 +94,7 @@ class PowerLR(Schedule):
     """
 
     spec_name: ClassVar[str] = "power"
-    warmup_convention = "current"
+    warmup_convention: ClassVar[Literal["next", "current"]] = "current"
 
     peak: float = 0.02
     tokens_per_step: float
@@ -131,7 +132,7 @@ class PowerLR(Schedule):
         share = stable / total_steps
         if share > 0.5:
             warnings.warn(
-                f"PowerLR: the cap peak={self.peak:g} holds for {share:.0%} of the run, so it is a constant rate; raise "
+                f"PowerLR: the cap peak={self.peak:g} holds for {share:.0%} of the run, so it is a constant; raise "
                 f"peak (0.02 is the paper's) or lower a={self.a:g} (fit_power). Silence: "
                 'warnings.filterwarnings("ignore", message="PowerLR").',
                 UserWarning,
@@ -210,15 +211,18 @@ class PowerLR(Schedule):
         return xp.minimum(self.a * self.sequences * seen**self.b, self.peak)
 
     def _rate(self, t: Any, xp: Any) -> Any:
-        step = t + self.warmup
-        stable = self._power(step * self.tokens_per_step, xp)
+        def stable(step: Any) -> Any:
+            return self._power(step * self.tokens_per_step, xp)
+
+        def tail(step: Any) -> Any:
+            high = self.power(begins * self.tokens_per_step)
+            return move(self.shape, high, self.final, xp.clip((step - begins) / length, 0.0, 1.0), xp)
+
         length = self.decay_steps
         if self.total_steps is None or not length:
-            return stable
+            return stable(t + self.warmup)
         begins = self.total_steps - length
-        high = self.power(begins * self.tokens_per_step)
-        tail = move(self.shape, high, self.final, xp.clip((step - begins) / length, 0.0, 1.0), xp)
-        return xp.where(step < begins, stable, tail)
+        return piecewise(t + self.warmup, [(0, stable), (begins, tail)], xp)
 
 
 def _mean_of_decay(shape: Shape, high: float, low: float) -> float:
@@ -306,7 +310,9 @@ def fit_power(table: Iterable[tuple[float, float, float]], *, confidence: float 
     require(0 < confidence < 1, "fit_power", "confidence", "> 0 and < 1", confidence)
     rows = np.asarray(list(table), dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != 3 or len(rows) < 3:
-        raise ValueError(f"fit_power: table must be at least 3 rows of (batch, tokens, best_rate), got shape {rows.shape}.")
+        raise ValueError(
+            f"fit_power: table must be 3 or more rows of (batch, tokens, best_rate), got shape {rows.shape}."
+        )
     bad = np.flatnonzero(~(np.isfinite(rows) & (rows > 0)).all(axis=1))
     if bad.size:
         raise ValueError(f"fit_power: row {bad[0]} must hold finite numbers > 0, got {rows[bad[0]].tolist()}.")

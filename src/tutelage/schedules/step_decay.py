@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -74,10 +75,12 @@ class StepDecay(Schedule):
         check_common(self)
         require(0 < self.gamma <= 1, "StepDecay", "gamma", "> 0 and <= 1", self.gamma)
         chain = (0.0, *self.milestones, 1.0)
-        rising = all(earlier < later for earlier, later in zip(chain, chain[1:], strict=False))
+        rising = all(earlier < later for earlier, later in itertools.pairwise(chain))
         require(rising, "StepDecay", "milestones", "rising fractions of the run in (0, 1)", self.milestones)
         first = next(iter(self.boundaries), self.total_steps)
-        require(first >= self.warmup, "StepDecay", "milestones", f"after warm-up ({self.warmup} updates)", self.milestones)
+        require(
+            first >= self.warmup, "StepDecay", "milestones", f"after warm-up ({self.warmup} updates)", self.milestones
+        )
 
     @property
     def boundaries(self) -> tuple[int, ...]:

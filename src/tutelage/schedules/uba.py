@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from tutelage.durations import Rate, Steps
 from tutelage.schedules._protocol import Schedule, check_common, require
+from tutelage.schedules._shapes import between, half_wave, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -23,8 +24,9 @@ class UBA(Schedule):
 
     Midpoint fraction ``2 / (2 + phi)``; mean fraction ``2 / (2 + sqrt(2 phi))`` (:meth:`area`).
 
-    Values: step 0 with warm-up ``peak / warmup``, without it ``peak``; ``warmup - 1``: ``peak``; ``warmup``: ``peak``;
-    ``total_steps - 1``: above ``final``; ``total_steps``: ``final``.
+    Values: ``0``: ``peak / max(warmup, 1)``; ``warmup - 1``: ``peak``; ``warmup``: ``peak``; ``total_steps - 1``:
+    ``final + (peak - final) * 2 * c / (2 * phi + (2 - phi) * c)`` with ``c = 1 - cos(pi / n)`` and
+    ``n = total_steps - warmup``; ``total_steps``: ``final`` (an even number of ``phases`` ends at ``peak``).
 
     Args:
         peak: Highest rate, > 0.
@@ -33,7 +35,8 @@ class UBA(Schedule):
             Twice the condition number where that is known (:meth:`from_condition`).
         final: Rate at the end, in [0, peak].
         warmup: Updates of linear warm-up, counted inside the total.
-        phases: Equal phases the horizon is cut into; odd phases fall, even ones rise. 1 as in the paper's comparisons.
+        phases: Equal phases the horizon is cut into; odd phases fall, even ones rise, so an even number ends at
+            ``peak``. 1 as in the paper's comparisons.
         sampling: ``"grid"`` evaluates at ``u = t / T``; ``"chebyshev"`` at ``(2 t + 1) / (2 T)``, the nodes at which
             the minimax derivation is exact.
 
@@ -82,7 +85,7 @@ class UBA(Schedule):
         check_common(self, final=self.final)
         require(math.isfinite(self.phi) and self.phi > 0, "UBA", "phi", "a finite number > 0", self.phi)
         require(self.phases >= 1, "UBA", "phases", ">= 1", self.phases)
-        require(self.sampling in ("grid", "chebyshev"), "UBA", "sampling", '"grid" or "chebyshev"', self.sampling)
+        require_one_of("UBA", "sampling", self.sampling, ("grid", "chebyshev"))
 
     @classmethod
     def from_condition(cls, lowest: float, highest: float, total_steps: int) -> UBA:
@@ -117,12 +120,12 @@ class UBA(Schedule):
 
     def _rate(self, t: Any, xp: Any) -> Any:
         length = self.total_steps - self.warmup
-        if self.sampling == "chebyshev":
-            # Nodes exist for updates only; the end value stays `final` so that the end is exact in both samplings.
-            u = xp.where(t < length, (t + 0.5) / length, 1.0)
-        else:
-            u = t / length
-        position = u * self.phases
-        phase = xp.minimum(xp.floor(position), self.phases - 1)
-        c = 1 + xp.cos(xp.pi * (position - phase + phase % 2))
-        return (self.peak - self.final) * 2 * c / (2 * self.phi + (2 - self.phi) * c) + self.final
+        # Nodes exist for updates only; the end value stays `final` so that the end is exact in both samplings.
+        u = t / length if self.sampling == "grid" else xp.where(t < length, (t + 0.5) / length, 1.0)
+        if self.phases > 1:
+            position = u * self.phases
+            phase = xp.minimum(xp.floor(position), self.phases - 1)
+            u = position - phase + phase % 2
+        # With c = 2 wave, 2 c / (2 phi + (2 - phi) c) is this, which is exactly 1 and 0 at the ends.
+        wave = half_wave(u, xp)
+        return between(self.peak, self.final, wave / (wave + self.phi / 2.0 * (1.0 - wave)), xp)

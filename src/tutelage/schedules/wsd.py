@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tutelage.durations import Rate, RunFraction, Steps
-from tutelage.schedules._protocol import Schedule, check_common, require
+from tutelage.schedules._protocol import Schedule, check_common, piecewise, require
 from tutelage.schedules._shapes import Shape, check_shape, move
 
 
@@ -94,5 +94,9 @@ class WSD(Schedule):
 
     def _rate(self, t: Any, xp: Any) -> Any:
         begins = self.total_steps - self.warmup - self.decay_steps
-        progress = xp.clip((t - begins) / self.decay_steps, 0.0, 1.0)
-        return move(self.shape, self.peak, self.final, progress, xp)
+
+        def tail(t: Any) -> Any:
+            progress = xp.clip((t - begins) / self.decay_steps, 0.0, 1.0)
+            return move(self.shape, self.peak, self.final, progress, xp)
+
+        return piecewise(t, [(0, lambda t: xp.full_like(t, self.peak)), (begins, tail)], xp)

@@ -41,6 +41,25 @@ class StatusRow:
     effect: float | None = None
     date: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as one flat object, lists as one line of text, for tables and ``--json``."""
+        return {
+            "paper": self.paper.number,
+            "slug": self.paper.slug,
+            "name": self.paper.name,
+            "title": self.paper.title,
+            "arxiv": self.paper.arxiv,
+            "year": self.paper.year,
+            "slot": ", ".join(self.paper.slots),
+            "role": ", ".join(self.paper.roles),
+            "part": ", ".join(self.parts),
+            "study": self.study,
+            "verdict": self.verdict,
+            "scale": self.scale,
+            "effect": self.effect,
+            "date": self.date,
+        }
+
 
 def own_parts() -> Iterator[PartEntry]:
     """Yield this library's own parts, family by family; those of installed plug-ins are left out."""

@@ -20,9 +20,11 @@ class RunState:
     Args:
         model: The model, unwrapped.
         total_steps: Updates in the run; ``None`` for a budget in seconds.
-        step: Updates made.
+        step: Updates in the weights.
         fraction: Share of the budget spent, 0 to 1.
-        stop_reason: Set it to a sentence and the run ends after this update, evaluated and stored as usual.
+        searching: The update just made belongs to a search and will be undone.
+        stop_reason: Set it to a sentence and the run ends after this update, evaluated and stored as usual. With
+            several processes all of them must set it at the same update.
         notes: What the run had to pass over, such as a damaged checkpoint.
     """
 
@@ -30,6 +32,7 @@ class RunState:
     total_steps: int | None
     step: int = 0
     fraction: float = 0.0
+    searching: bool = False
     stop_reason: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -41,7 +44,7 @@ class Callback:
         """Run before the first update, also after a resume."""
 
     def on_update(self, run: RunState, row: Mapping[str, Any]) -> None:
-        """Run after each logged update, with its row of the curve."""
+        """Run after each logged update, with its row of the curve, or of the search while ``run.searching``."""
 
     def on_evaluation(self, run: RunState, metrics: Mapping[str, float]) -> None:
         """Run after each evaluation, with every ``val_`` metric."""

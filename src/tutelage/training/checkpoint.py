@@ -21,6 +21,12 @@ from tutelage.errors import CorruptRun, StorageFull
 from tutelage.training.storage import storage, sync_folder, write_json
 
 FORMAT = 1
+
+
+class NewerFormat(CorruptRun):
+    """A checkpoint that a later version of this library wrote."""
+
+
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
@@ -66,7 +72,7 @@ def save(
     *,
     keep: int = 2,
 ) -> Path:
-    """Write a checkpoint and drop the oldest beyond ``keep``.
+    """Write a checkpoint; drop the oldest beyond ``keep``, and newer ones, which a resumed run had to pass over.
 
     Args:
         folder: The run's ``checkpoint`` folder.
@@ -114,8 +120,10 @@ def save(
     except StorageFull:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    every = checkpoints(folder)
+    place = every.index(final) + 1
+    for stale in every[: max(0, place - keep)] + every[place:]:
+        shutil.rmtree(stale, ignore_errors=True)
     return final
 
 
@@ -138,7 +146,7 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], Any, dict[str, Any]]:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         if manifest["format"] > FORMAT:
-            raise CorruptRun(
+            raise NewerFormat(
                 f"{path} has format {manifest['format']}, newer than this version reads ({FORMAT}); upgrade tutelage."
             )
         content = {name: (path / name).read_bytes() for name in _FILES}
@@ -161,18 +169,21 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, torch.Tensor], Any, dict[
         run has no checkpoint at all.
 
     Raises:
-        CorruptRun: There are checkpoints and none is sound.
+        CorruptRun: There are checkpoints and none is sound, or the newest has a newer format.
     """
     faults: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
             model, optimizer, state = load(path)
+        except NewerFormat:
+            raise  # nothing is damaged: going back to an older one would throw updates away
         except CorruptRun as error:
             faults.append(str(error))
             continue
         return path, model, optimizer, state, faults
     if faults:
         raise CorruptRun(
-            f"No sound checkpoint is left: {'; '.join(faults)}. Delete {folder} to start this run again from its beginning."
+            f"No sound checkpoint is left: {'; '.join(faults)}. Delete {folder} to start this run again from its "
+            "beginning."
         )
     return None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.errors import CorruptRun, DataNotFound
-from tutelage.training.storage import finite, storage
+from tutelage.training.storage import finite, storage, sync_folder, write_atomically
 
 CURVE_LOG = "curve.jsonl"
 CURVE_TABLE = "curve.parquet"
@@ -34,9 +34,16 @@ class CurveLog:
         self.path = path
         self.durable = durable
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self._descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o644)
+        with storage(path):
+            self._descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o644)
         if torn:
             self._write(b"\n")
+
+    def __enter__(self) -> CurveLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one row; NaN and infinities are stored as null.
@@ -50,11 +57,16 @@ class CurveLog:
             line = _encode(finite(dict(row)))
         self._write(line.encode() + b"\n")
 
+    def rewind(self, step: int) -> None:
+        """Say that the run goes on at ``step``, so that rows a killed run wrote from there on do not count."""
+        if os.fstat(self._descriptor).st_size:
+            self.append({"step": step, "rewind": True})
+
     def _write(self, data: bytes) -> None:
         try:
             written = os.write(self._descriptor, data)
-            if written < len(data):  # a nearly full disk takes a part; the rest then raises what is wrong
-                os.write(self._descriptor, data[written:])
+            while written < len(data):  # a nearly full disk takes a part; the rest then raises what is wrong
+                written += os.write(self._descriptor, data[written:])
             if self.durable:
                 os.fsync(self._descriptor)
         except OSError:
@@ -77,8 +89,9 @@ def _ends_with_newline(path: Path) -> bool:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a log, one a step in order of step.
 
-    A run that was killed and resumed writes the updates after its checkpoint again, and what was written later wins;
-    a line torn by the kill is passed over, because the resumed run wrote that update again.
+    A run that was killed and resumed writes the updates after its checkpoint again: it says so by a line with
+    ``rewind``, and rows written before it count only up to that step. Of two values for one step the later wins; a line
+    torn by the kill is passed over, because the resumed run wrote that update again.
     """
     rows: list[dict[str, Any]] = []
     with open(path, "rb") as file:
@@ -88,7 +101,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
                 row["step"] = int(row["step"])
             except (ValueError, KeyError, TypeError):
                 continue
-            rows.append(row)
+            if row.get("rewind"):
+                rows = [kept for kept in rows if kept["step"] < row["step"]]
+            else:
+                rows.append(row)
     return merge_rows(rows)
 
 
@@ -155,14 +171,17 @@ def compact(folder: Path) -> None:
     with storage(table):
         try:
             pyarrow.parquet.write_table(pyarrow.table(columns), temporary, compression="zstd")
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())  # the log goes next: only one of the two would survive a power cut
             os.replace(temporary, table)
+            sync_folder(folder)
         finally:
             temporary.unlink(missing_ok=True)
     log.unlink()
 
 
 def expand(folder: Path) -> None:
-    """Turn a compacted curve back into a log, so that an extended run can append to it."""
+    """Turn a compacted curve back into a log, so that a run that goes on can append to it."""
     table, log = folder / CURVE_TABLE, folder / CURVE_LOG
     if log.exists() or not table.exists():
         return
@@ -176,7 +195,5 @@ def expand(folder: Path) -> None:
         }
         for values in zip(*(column.tolist() for column in columns.values()), strict=True)
     ]
-    from tutelage.training.storage import write_atomically
-
     write_atomically(log, "".join(_encode(row) + "\n" for row in rows))
     table.unlink()

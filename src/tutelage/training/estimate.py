@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tutelage.durations import Budget
 from tutelage.schedules import Schedule
-from tutelage.training.loop import clock_of, train
+from tutelage.training.callbacks import Callback, RunState
+from tutelage.training.loop import train
 from tutelage.training.recipe import Recipe, resolve_schedule
+from tutelage.training.resolve import clock_of
 
 if TYPE_CHECKING:
     from tutelage.workloads import Workload
@@ -57,7 +59,8 @@ class Estimate:
         """Return every number; the rates at their ends and their highest."""
         facts = {name: value for name, value in vars(self).items() if name != "rates"}
         if self.rates is not None:
-            facts["lr"] = {"first": self.rates[0], "highest": float(self.rates.max()), "last": self.rates[-1]}
+            first, last = float(self.rates[0]), float(self.rates[-1])
+            facts["lr"] = {"first": first, "highest": float(self.rates.max()), "last": last}
         return facts
 
     def to_text(self) -> str:
@@ -89,8 +92,7 @@ def estimate(workload: Workload, recipe: str | Recipe, budget: str | Budget) -> 
     batch_size = choice.batch_size or workload.batch_size
     clock = clock_of(workload, spending, batch_size)
     schedule = resolve_schedule(choice, clock=clock, peak=choice.peak or workload.peak)
-    step_seconds, evaluation_seconds, grown = _probe(workload, choice)
-    parameters = sum(parameter.numel() for parameter in workload.make_model().parameters())
+    step_seconds, evaluation_seconds, grown, parameters = _probe(workload, choice)
     seconds = spending.seconds
     steps = max(1, round(seconds / step_seconds)) if seconds is not None else clock.total_steps or 0
     fixed = isinstance(schedule, Schedule)
@@ -119,8 +121,18 @@ def estimate(workload: Workload, recipe: str | Recipe, budget: str | Budget) -> 
     )
 
 
-def _probe(workload: Workload, choice: Recipe) -> tuple[float, float, int]:
-    """Return seconds an update, seconds an evaluation, and bytes that training added to this process."""
+class _Weights(Callback):
+    """Counts the weights of a run's model."""
+
+    count = 0
+
+    def on_start(self, run: RunState) -> None:
+        """Count them."""
+        self.count = sum(parameter.numel() for parameter in run.model.parameters())
+
+
+def _probe(workload: Workload, choice: Recipe) -> tuple[float, float, int, int]:
+    """Return seconds an update, seconds an evaluation, bytes training added to this process, and weights."""
     import psutil
 
     process = psutil.Process()
@@ -132,7 +144,9 @@ def _probe(workload: Workload, choice: Recipe) -> tuple[float, float, int]:
         accumulate=choice.accumulate,
         clip=choice.clip,
     )
-    result = train(workload, probe, budget=f"{_PROBE_STEPS}steps", eval_every=_PROBE_STEPS)
+    weights = _Weights()
+    result = train(workload, probe, budget=f"{_PROBE_STEPS}steps", eval_every=_PROBE_STEPS, callbacks=[weights])
     grown = process.memory_info().rss - before
     seconds = np.diff(result.curve["seconds"])
-    return float(np.median(seconds)), result.cost["evaluation_seconds"] / max(1.0, result.cost["evaluations"]), grown
+    evaluation = result.cost["evaluation_seconds"] / result.cost["evaluations"]
+    return float(np.median(seconds)), evaluation, grown, weights.count

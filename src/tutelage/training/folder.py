@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +75,11 @@ class RunRecord:
     created: str = ""
     format: int = FORMAT
 
+    def identity(self) -> str:
+        """Return a hash of what makes this run this run; every checkpoint of it holds it."""
+        facts = json.dumps([getattr(self, name) for name in IDENTITY])
+        return hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()
+
     def differences(self, other: RunRecord) -> list[str]:
         """Return ``name: mine, not theirs`` for each part of the identity that differs."""
         return [
@@ -93,12 +103,12 @@ def read_run(folder: str | Path) -> RunRecord:
         raise DataNotFound(f"No run in {folder}: {path} does not exist.") from None
     except (OSError, ValueError) as error:
         raise CorruptRun(f"{path} cannot be read ({error}); delete {folder} to start again.") from error
-    if table.get("format", 0) > FORMAT:
-        raise CorruptRun(
-            f"{path} has format {table['format']}, newer than this version reads ({FORMAT}); upgrade tutelage."
-        )
     known = {item.name for item in dataclasses.fields(RunRecord)}
     try:
+        if table["format"] > FORMAT:
+            raise CorruptRun(
+                f"{path} has format {table['format']}, newer than this version reads ({FORMAT}); upgrade tutelage."
+            )
         table["phases"] = tuple(Phase(**phase) for phase in table["phases"])
         return RunRecord(**{key: value for key, value in table.items() if key in known})
     except (TypeError, KeyError) as error:
@@ -114,6 +124,8 @@ def read_result(folder: str | Path) -> dict[str, Any] | None:
     path = Path(folder) / RESULT_FILE
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(result, dict):
+            raise ValueError("it holds no table")
         return result
     except FileNotFoundError:
         return None
@@ -139,14 +151,15 @@ def open_folder(folder: Path, record: RunRecord, *, resume: bool, force: bool) -
     if occupied and not (folder / RUN_FILE).exists():
         raise ConfigError(f"--out {folder} holds other files and no run; name a new or empty folder.")
     if occupied and force:
-        shutil.rmtree(folder)
+        _clear(folder)
         occupied = False
     if occupied:
         stored = read_run(folder)
         differences = stored.differences(record)
         if differences:
             raise ConfigError(
-                f"{folder} holds another run ({'; '.join(differences)}). Name another --out, or replace it with --force."
+                f"{folder} holds another run ({'; '.join(differences)}). Name another --out, or replace it with "
+                "--force."
             )
         if not resume:
             raise ConfigError(f"{folder} holds this run already. Go on with --resume, or replace it with --force.")
@@ -155,6 +168,52 @@ def open_folder(folder: Path, record: RunRecord, *, resume: bool, force: bool) -
         folder.mkdir(parents=True, exist_ok=True)
     write_record(folder, record)
     return record
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run has written, and nothing else that may lie in its folder; the record goes last."""
+    with locked(folder):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for pattern in ("result*.json", "curve.*", SEARCH_LOG, RUN_FILE):
+            for path in folder.glob(pattern):
+                path.unlink()
+
+
+@contextmanager
+def locked(folder: Path, *, patience: float = 10.0) -> Iterator[None]:
+    """Keep a run folder to this process; the lock ends with the process, however that ends.
+
+    Args:
+        folder: The run folder.
+        patience: Seconds to wait for one that is just leaving, such as a worker whose parent was killed.
+
+    Raises:
+        ConfigError: Another process stays at work in the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # another system than POSIX
+        yield
+        return
+    with storage(folder):
+        descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise ConfigError(
+                        f"Another process is training the run in {folder}; wait for it, or name another --out."
+                    ) from None
+                time.sleep(0.05)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -9,16 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError, DataNotFound
 from tutelage.training.folder import RESULT_FILE, RUN_FILE
-from tutelage.training.storage import storage
+from tutelage.training.storage import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow
 
-#: Columns of the table ``runs``, in the order they are shown.
-COLUMNS = (
-    "folder", "workload", "recipe", "budget", "seed", "status", "final_loss", "metric", "steps", "tokens", "seconds",
-    "peak", "batch_size", "search_steps", "init", "order", "created", "git_commit", "processor",
-)  # fmt: skip
+#: Columns of the table ``runs`` with the Python type of their values, in the order they are shown.
+COLUMNS: dict[str, type] = {
+    "folder": str,
+    "workload": str,
+    "recipe": str,
+    "budget": str,
+    "seed": int,
+    "status": str,
+    "final_loss": float,
+    "metric": str,
+    "steps": int,
+    "tokens": int,
+    "seconds": float,
+    "peak": float,
+    "batch_size": int,
+    "search_steps": int,
+    "init": str,
+    "order": str,
+    "created": str,
+    "git_commit": str,
+    "processor": str,
+}
+_FROM_RUN = ("workload", "recipe", "budget", "seed", "peak", "batch_size", "created", "git_commit")
+_FROM_RESULT = ("final_loss", "metric", "steps", "tokens", "seconds")
 
 
 def query_runs(
@@ -33,29 +52,34 @@ def query_runs(
         sql: A whole query over the table ``runs``, instead of the two.
 
     Returns:
-        A pyarrow table.
+        A pyarrow table. ``status`` is ``finished``, ``diverged``, ``unfinished``, or ``damaged`` for a run whose files
+        cannot be read.
 
     Raises:
         DataNotFound: The folder does not exist.
         ConfigError: The SQL cannot be run.
     """
     import duckdb
-    import pyarrow
 
     root = Path(root)
     if not root.is_dir():
         raise DataNotFound(f"No folder {root}; name one that holds runs.")
-    rows = list(_rows(root))
-    runs = pyarrow.table({name: _column([row.get(name) for row in rows]) for name in COLUMNS})
+    if sql is not None and (where or order):
+        raise ConfigError("Give either a whole query (sql) or a condition and an order (where, order), not both.")
     if sql is None:
         sql = "select * from runs" + (f" where {where}" if where else "") + f" order by {order or 'folder'}"
-    # An in-memory database that may not touch files: the condition can only read the table given to it.
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.register("runs", runs)
+    # An in-memory database that may touch no file and no variable of this process: a query sees the runs alone.
+    limits: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "python_enable_replacements": "false",
+        "lock_configuration": "true",
+    }
+    with duckdb.connect(config=limits) as connection:
+        connection.register("runs", _table(root))
         try:
-            return connection.execute(sql).to_arrow_table()
-        except duckdb.Error as error:
-            text = str(error).splitlines()[0]
+            return connection.sql(sql).to_arrow_table()
+        except (duckdb.Error, AttributeError) as error:  # a statement that returns nothing has no table
+            text = str(error).splitlines()[0] if isinstance(error, duckdb.Error) else "it returns no rows."
             raise ConfigError(f"{sql}: {text} Columns of runs: {', '.join(COLUMNS)}.") from None
 
 
@@ -66,6 +90,7 @@ def export(table: pyarrow.Table, path: Path) -> None:
         ConfigError: Another ending, or a file that exists.
         StorageFull: No space is left.
     """
+    import pyarrow
     import pyarrow.csv
     import pyarrow.parquet
 
@@ -74,44 +99,52 @@ def export(table: pyarrow.Table, path: Path) -> None:
         raise ConfigError(f"--export {path}: the name must end in .csv or .parquet.")
     if path.exists():
         raise ConfigError(f"--export {path} exists; name a new file.")
-    with storage(path):
-        writers[path.suffix](table, path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"--export {path}: the folder {path.parent} does not exist.")
+    buffer = pyarrow.BufferOutputStream()
+    writers[path.suffix](table, buffer)
+    write_atomically(path, buffer.getvalue().to_pybytes())
 
 
-def _column(values: list[Any]) -> pyarrow.Array:
+def _table(root: Path) -> pyarrow.Table:
     import pyarrow
 
-    # A column without any value would have no type of its own, and SQL could not compare it.
-    return pyarrow.array(values, type=pyarrow.float64() if all(value is None for value in values) else None)
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    rows = list(_rows(root))
+    # Named types, as a column without any value has none of its own and SQL could not compare it.
+    return pyarrow.table(
+        {name: pyarrow.array([row.get(name) for row in rows], type=kinds[kind]) for name, kind in COLUMNS.items()}
+    )
 
 
 def _rows(root: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(root.rglob(RUN_FILE)):
+        row: dict[str, Any] = {"folder": str(path.parent), "status": "damaged"}
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            yield {"folder": str(path.parent), "status": "damaged"}
-            continue
-        row = {
-            name: run.get(name)
-            for name in ("workload", "recipe", "budget", "seed", "peak", "batch_size", "created", "git_commit")
-        }
-        row |= {
-            "folder": str(path.parent),
-            "status": "unfinished",
-            "processor": run.get("machine", {}).get("processor"),
-        }
-        try:
-            result = json.loads((path.parent / RESULT_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            yield row
-            continue
-        except (OSError, ValueError):
-            yield row | {"status": "damaged"}
-            continue
-        names = ("final_loss", "metric", "steps", "tokens", "seconds")
-        row |= {name: result.get(name) for name in names}
-        row |= {name: result.get("hashes", {}).get(name) for name in ("init", "order")}
-        row["search_steps"] = result.get("cost", {}).get("search_steps")
-        row["status"] = "diverged" if result.get("diverged") else "finished"
+            row |= {name: _typed(name, run[name]) for name in _FROM_RUN}
+            row["processor"] = _typed("processor", run["machine"].get("processor"))
+            row |= _outcome(path.parent / RESULT_FILE)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            pass  # it is listed as damaged, with what could be read
         yield row
+
+
+def _outcome(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"status": "unfinished"}
+    row = {name: _typed(name, result[name]) for name in _FROM_RESULT}
+    row |= {name: _typed(name, result["hashes"][name]) for name in ("init", "order")}
+    row["search_steps"] = _typed("search_steps", result["cost"]["search_steps"])
+    return {**row, "status": "diverged" if result["diverged"] else "finished"}
+
+
+def _typed(name: str, value: Any) -> Any:
+    kind = COLUMNS[name]
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}")
+    return value

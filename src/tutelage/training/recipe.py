@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from tutelage.specs import build, field_types, parse_spec
 
 #: Settings written ``key=value`` in a recipe string, beside the specs of its parts.
 _SETTINGS = ("peak", "batch_size", "accumulate", "clip")
+_SLOTS = ("schedule", "optimizer", *_SETTINGS)
+#: What only a part's spec has before an equals sign: arguments, a length, another phase.
+_PART = re.compile("[:@+]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +63,14 @@ class Recipe:
                 raise ConfigError(f"recipe: {name} must be a finite number > 0, got {value}.")
         for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"recipe: {name} must be >= 1, got {value}.")
+            if value is None and name == "batch_size":
+                continue
+            if not isinstance(value, Integral) or value < 1:
+                raise ConfigError(f"recipe: {name} must be a whole number >= 1, got {value}.")
+        for name in ("schedule", "optimizer"):
+            spec = getattr(self, name)
+            if ";" in (spec or ""):
+                raise ConfigError(f'recipe: {name} takes one spec, got "{spec}".')
 
     @classmethod
     def parse(cls, value: str | Path | Recipe) -> Recipe:
@@ -78,34 +89,38 @@ class Recipe:
         chosen: dict[str, Any] = {}
         for piece in filter(None, (part.strip() for part in text.split(";"))):
             key, equals, setting = piece.partition("=")
-            if equals and ":" not in key:
+            if equals and not _PART.search(key):
                 slot, content = key.strip(), setting.strip()
                 if slot not in _SETTINGS:
                     raise ConfigError(
                         f'recipe: no setting "{slot}".{did_you_mean(slot, _SETTINGS)} It takes: {", ".join(_SETTINGS)}.'
                     )
             else:
-                slot, content = _slot_of(piece), piece
+                # One spelling for one recipe: spaces mean nothing in a spec.
+                slot, content = _slot_of(piece), "".join(piece.split())
             if slot in chosen:
                 raise ConfigError(f'recipe "{text}": {slot} is given twice, "{chosen[slot]}" and "{content}".')
             chosen[slot] = content
+        if not chosen:
+            raise ConfigError(f'recipe "{text}" is empty; write a spec such as uba:phi=5.')
         return cls(**{slot: _read(slot, content) for slot, content in chosen.items()})
 
     @classmethod
     def _from_toml(cls, path: Path) -> Recipe:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except OSError as error:
             raise DataNotFound(
-                f"No recipe file {path}; give a spec such as uba:phi=5, or the path of a TOML file."
+                f"No recipe file {path} ({error.strerror}); give a spec such as uba:phi=5, or the path of a TOML file."
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}.") from None
         table = table.get("recipe", table)
-        known = [item.name for item in dataclasses.fields(cls)]
-        unknown = [f'"{key}".{did_you_mean(key, known)}' for key in table if key not in known]
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: recipe must be a table, [recipe], with {', '.join(_SLOTS)}.")
+        unknown = [f'"{key}".{did_you_mean(key, _SLOTS)}' for key in table if key not in _SLOTS]
         if unknown:
-            raise ConfigError(f"{path}: no recipe setting {' '.join(unknown)} It takes: {', '.join(known)}.")
+            raise ConfigError(f"{path}: no recipe setting {' '.join(unknown)} It takes: {', '.join(_SLOTS)}.")
         return cls(**{key: _read(key, str(value)) for key, value in table.items()})
 
     def __str__(self) -> str:
@@ -148,7 +163,7 @@ def resolve_schedule(recipe: Recipe, *, clock: Clock, peak: float) -> Any:
         part = find("schedules", parsed.name).load()
         if clock.virtual and "tokens_per_step" in field_types(part):
             raise ConfigError(
-                f'"{recipe.schedule}" counts tokens and cannot follow a budget in seconds; give the budget in tokens or steps.'
+                f'"{recipe.schedule}" counts tokens and cannot follow a budget in seconds; give it in tokens or steps.'
             )
         if not issubclass(part, Schedule):
             return build(part, parsed, clock=clock, defaults={"peak": peak, "total_steps": clock.total_steps})
@@ -177,7 +192,7 @@ def _slot_of(piece: str) -> str:
 def _read(slot: str, content: str) -> Any:
     if slot in ("schedule", "optimizer"):
         return content
-    if content.lower() == "none":
+    if content.lower() == "none" and slot != "accumulate":
         return None
     try:
         return int(content) if slot in ("batch_size", "accumulate") else float(content)

@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tutelage.errors import DataNotFound
+from tutelage.errors import CorruptRun, DataNotFound
 from tutelage.training.curve import CURVE_LOG, CURVE_TABLE, read_curve
-from tutelage.training.folder import read_result
+from tutelage.training.folder import RESULT_FILE, read_result
 
 
 @dataclass(frozen=True)
@@ -89,4 +89,10 @@ class RunResult:
             raise DataNotFound(
                 f"The run in {folder} is not finished; go on with tutelage train --out {folder} --resume."
             )
-        return cls(**stored, curve=read_curve(folder), folder=folder)
+        try:
+            return cls(**stored, curve=read_curve(folder), folder=folder)
+        except TypeError as error:
+            raise CorruptRun(
+                f"{folder / RESULT_FILE} is not a result this version reads ({error}); delete it to finish the run "
+                "again with --resume."
+            ) from error

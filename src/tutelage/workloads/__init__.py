@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from tutelage.workloads.custom import from_torch
     from tutelage.workloads.data import open_data, read_table, read_texts
     from tutelage.workloads.digits import Digits
-    from tutelage.workloads.stores import DatasetStore, TensorStore, WindowStore
+    from tutelage.workloads.stores import DatasetStore, RaggedStore, TensorStore, WindowStore
     from tutelage.workloads.text_classification import TextClassification
     from tutelage.workloads.text_lm import TextLM
 
 _LAZY = {
     "DatasetStore": "stores",
     "Digits": "digits",
+    "RaggedStore": "stores",
     "TensorStore": "stores",
     "TextClassification": "text_classification",
     "TextLM": "text_lm",
@@ -43,6 +44,7 @@ __all__ = [
     "DatasetStore",
     "Digits",
     "ExampleStore",
+    "RaggedStore",
     "TensorStore",
     "TextClassification",
     "TextLM",

@@ -66,7 +66,8 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
             work.mkdir()
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise ConfigError(
-                f"Cannot write to the cache folder {cache_folder()} ({error.strerror}); set TUTELAGE_CACHE to a folder you can write to."
+                f"Cannot write to the cache folder {cache_folder()} ({error.strerror}); "
+                "set TUTELAGE_CACHE to a folder you can write to."
             ) from error
         try:
             build(work)

@@ -41,7 +41,8 @@ def read_lines(path: Path) -> Iterator[str]:
                 line = file.readline()
             except EOFError:
                 raise DataError(
-                    f"{path}: the compressed data stop in the middle, after line {number}; copy or download the file again."
+                    f"{path}: the compressed data stop in the middle, after line {number}; "
+                    "copy or download the file again."
                 ) from None
             except (gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(
@@ -85,7 +86,8 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[tupl
     if kind == ".json":
         return _read_json(path, wanted)
     raise DataError(
-        f'{path}: cannot read "{kind or path.name}" files; give {", ".join((*ROW_SUFFIXES, *TEXT_SUFFIXES))} (or .gz of those).'
+        f'{path}: cannot read "{kind or path.name}" files; give '
+        f"{', '.join((*ROW_SUFFIXES, *TEXT_SUFFIXES))} (or .gz of those)."
     )
 
 
@@ -172,7 +174,8 @@ def _read_csv(path: Path, columns: list[str]) -> Iterator[tuple[str, Mapping[str
                 continue
             if len(values) != len(header):
                 raise DataError(
-                    f"{where}: {len(values)} fields, but the header has {len(header)}; a text that holds \"{delimiter}\" needs double quotes."
+                    f"{where}: {len(values)} fields, but the header has {len(header)}; "
+                    f'a text that holds "{delimiter}" needs double quotes.'
                 )
             yield where, dict(zip(header, values, strict=True))
     except csv.Error as error:

@@ -41,8 +41,8 @@ _SHORTEST_PROSE, _SHORTEST_CODE, _LONGEST_PASSAGE = 60, 150, 600
 FAMILIES: dict[str, tuple[str, ...]] = {
     label: tuple(modules.split())
     for label, modules in {
-        "concurrency": """asyncio concurrent contextlib multiprocessing queue sched selectors signal subprocess threading
-            weakref""",
+        "concurrency": """asyncio concurrent contextlib multiprocessing queue sched selectors signal subprocess
+            threading weakref""",
         "files": """_pyio bz2 codecs configparser csv dbm filecmp fileinput fnmatch genericpath glob gzip io json
             linecache lzma mimetypes ntpath os pathlib pickle pickletools plistlib posixpath shelve shutil sqlite3 stat
             tarfile tempfile tomllib zipapp zipfile""",
@@ -105,7 +105,8 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 
 def _write(folder: Path, files: list[tuple[str, Path]]) -> None:
-    prose, source, passages = [], [], {}
+    prose, source = list[str](), list[str]()
+    passages: dict[str, str] = {}
     left = _SOURCE_CHARACTERS
     family = {module: label for label, modules in FAMILIES.items() for module in modules}
     # By hash of the name: a mixture of modules that hardly moves from one Python version to the next.
@@ -131,7 +132,7 @@ def _write(folder: Path, files: list[tuple[str, Path]]) -> None:
         if label is not None:
             for passage in _passages(blocks, text.splitlines()):
                 passages.setdefault(passage, label)
-    _write_rows(folder / "documents.jsonl", [{"text": text} for text in [*_topics(), *prose, *source]])
+    _write_rows(folder / "documents.jsonl", [{"text": text} for text in dict.fromkeys([*_topics(), *prose, *source])])
     _write_rows(folder / "passages.jsonl", [{"text": text, "label": label} for text, label in passages.items()])
 
 
@@ -169,9 +170,9 @@ def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, str, 
 
 def _passages(blocks: list[tuple[str, str, ast.AST]], lines: list[str]) -> Iterator[str]:
     for _, docs, node in blocks:
-        if len(docs) >= _SHORTEST_PROSE:
-            yield docs[:_LONGEST_PASSAGE]
+        if len(docs.strip()) >= _SHORTEST_PROSE:
+            yield docs[:_LONGEST_PASSAGE].strip()
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             code = "\n".join(lines[node.lineno - 1 : node.end_lineno])
             if len(code) >= _SHORTEST_CODE:
-                yield code[:_LONGEST_PASSAGE]
+                yield code[:_LONGEST_PASSAGE].rstrip()

@@ -1,8 +1,8 @@
-"""Where data come from: the user's files, named data sets, the hub; read a document or a row at a time.
+r"""Where data come from: the user's files, named data sets, the hub; read a document or a row at a time.
 
 >>> import tempfile, pathlib
 >>> folder = pathlib.Path(tempfile.mkdtemp())
->>> _ = (folder / "notes.jsonl").write_text('{"text": "One."}\\n{"text": "Two."}\\n')
+>>> _ = (folder / "notes.jsonl").write_text('{"text": "One."}\n{"text": "Two."}\n')
 >>> list(read_texts(folder / "notes.jsonl"))
 ['One.', 'Two.']
 """
@@ -82,7 +82,7 @@ def open_data(data: str | os.PathLike[str]) -> DataSource:
         return _from_dataset(text, _load_from_hub(text.removeprefix(_HUB)))
     path = Path(text).expanduser()
     if path.is_dir():
-        if (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
+        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             import datasets
 
             return _from_dataset(text, datasets.load_from_disk(str(path)))
@@ -116,8 +116,8 @@ def find_named(name: str) -> Path:
         if all((place / folder / file).is_file() for file in files):
             return place / folder
     raise DataNotFound(
-        f'Data set "{name}" ({folder}/{files[0]}) is not in {" nor in ".join(tried)}, and no download of it is published '
-        "yet. Put it there, or give a file of your own: data=PATH."
+        f'Data set "{name}" ({folder}/{files[0]}) is not in {" nor in ".join(tried)}, and no download of it is '
+        "published yet. Put it there, or give a file of your own: data=PATH."
     )
 
 

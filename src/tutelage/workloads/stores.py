@@ -94,6 +94,57 @@ class TensorStore:
         return tuple(tensor.index_select(0, rows) for tensor in self.tensors)
 
 
+class RaggedStore:
+    """Labelled token sequences of any length, padded to the longest of their batch.
+
+    Args:
+        tokens: All sequences end to end, shape ``(total,)``, any integer type.
+        offsets: Where each begins, and the end of the last, shape ``(examples + 1,)``.
+        labels: Label of each, shape ``(examples,)``.
+        padding: Token to fill up with.
+
+    Raises:
+        ValueError: Lengths that do not fit together, or an empty sequence.
+
+    Example:
+        >>> store = RaggedStore(np.array([5, 6, 7]), np.array([0, 1, 3]), np.array([0, 1]), padding=0)
+        >>> tokens, mask, labels = store.batch(np.array([0, 1]))
+        >>> tokens.tolist(), mask.tolist(), labels.tolist()
+        ([[5, 0], [6, 7]], [[True, False], [True, True]], [0, 1])
+    """
+
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[Any], labels: NDArray[Any], *, padding: int) -> None:
+        if len(offsets) != len(labels) + 1 or int(offsets[0]) != 0 or int(offsets[-1]) != len(tokens):
+            raise ValueError(
+                f"RaggedStore: {len(labels)} labels need {len(labels) + 1} offsets from 0 to {len(tokens)}, "
+                f"got {len(offsets)}."
+            )
+        if len(labels) and int(np.diff(offsets).min()) < 1:
+            raise ValueError("RaggedStore: every sequence must hold at least one token.")
+        self.tokens = tokens
+        self.offsets = offsets
+        self.labels = labels
+        self.padding = padding
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self.labels)
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """Return tokens, mask (true where a token is real) and labels of the sequences at ``indices``.
+
+        Tokens are int64 and the mask boolean, both ``(batch, longest)``; labels are int64 ``(batch,)``.
+        """
+        starts = self.offsets[indices]
+        lengths = self.offsets[np.asarray(indices) + 1] - starts
+        columns = np.arange(lengths.max())
+        mask = columns < lengths[:, None]
+        # Beyond a sequence's end any place will do: what is read there is masked out.
+        places = np.minimum(starts[:, None] + columns, len(self.tokens) - 1)
+        tokens = np.where(mask, self.tokens[places].astype(np.int64), self.padding)
+        return torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(self.labels[indices].astype(np.int64))
+
+
 class DatasetStore:
     """Any data set with ``__len__`` and ``__getitem__``; examples are joined by ``collate``.
 
@@ -115,8 +166,8 @@ class DatasetStore:
     def __init__(self, dataset: Any, collate: Callable[[list[Any]], Batch] | None = None) -> None:
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(
-                f"DatasetStore: a data set needs a length and an index, and {type(dataset).__name__} lacks one; turn an "
-                "iterable one into a list or a map-style data set."
+                f"DatasetStore: a data set needs a length and an index, and {type(dataset).__name__} lacks one; turn "
+                "an iterable one into a list or a map-style data set."
             )
         self.dataset = dataset
         self.collate = collate
@@ -166,6 +217,8 @@ def _as_tensors(columns: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     tensors = {}
     for name, values in columns.items():
         if not isinstance(values, torch.Tensor | np.ndarray | Sequence) or isinstance(values, str):
-            raise TypeError(f'A dict of columns must hold tensors, arrays or lists; "{name}" is {type(values).__name__}.')
+            raise TypeError(
+                f'A dict of columns must hold tensors, arrays or lists; "{name}" is {type(values).__name__}.'
+            )
         tensors[name] = torch.as_tensor(values)
     return tensors

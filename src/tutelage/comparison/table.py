@@ -1,0 +1,136 @@
+"""A comparison in the terminal: arms best first, the difference to the baseline, the verdict, the conclusion."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING
+
+from tutelage.evaluation.verdicts import number
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from tutelage.comparison._records import ArmComparison, ArmSummary, Cell, ComparisonResult
+
+_STYLES = {"better": "green", "worse": "red", "no difference": "cyan", "inconclusive": "yellow"}
+_PURPOSES = {"train_steps": "training", "tuning_steps": "tuning", "search_steps": "search"}
+
+
+def render(result: ComparisonResult) -> Group:
+    """Return the tables of all cells, notes and the conclusion, for a rich console."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Table | Text] = []
+    for cell in result.cells:
+        parts += [_cell_table(result, cell), Text(cell.conclusion, style="bold"), Text()]
+    parts.append(Text(f"Cost: {cost_line(result)}", style="dim"))
+    parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
+    return Group(*parts)
+
+
+def to_text(result: ComparisonResult, *, width: int = 120) -> str:
+    """Return what :func:`render` shows, as plain text of at most ``width`` columns."""
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    Console(file=buffer, width=width, no_color=True, force_terminal=False, highlight=False).print(render(result))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def cost_line(result: ComparisonResult) -> str:
+    """Return what the comparison spent, training apart from choosing: ``4,500 updates of training, 900 of tuning``."""
+    spent = [f"{round(result.cost[key]):,} of {word}" for key, word in _PURPOSES.items() if result.cost.get(key)]
+    if not spent:
+        return "not known"
+    seconds = sum(run.seconds or 0.0 for run in result.runs)
+    time = f"; {duration(seconds)} of training" if seconds else ""
+    return f"updates: {', '.join(spent)}{time}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words: ``12.3 s``, ``4 min 10 s``, ``3 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def with_spread(value: float | None, spread: float | None) -> str:
+    """Return a value with as many decimals as two digits of its spread allow, between 4 significant digits and 8."""
+    if value is None:
+        return "diverged"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    size = math.floor(math.log10(abs(value)))
+    wanted = 1 - math.floor(math.log10(spread)) if spread else 3 - size
+    decimals = min(max(wanted, 3 - size, 0), max(0, 7 - size))
+    return f"{value:.{decimals}f}"
+
+
+def _cell_table(result: ComparisonResult, cell: Cell) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    seeds = f"{len(cell.seeds)} seed{'' if len(cell.seeds) == 1 else 's'}"
+    better = "lower" if cell.lower_is_better else "higher"
+    title = Text(f"{cell.workload} · {cell.budget} · {seeds} · {cell.metric}, {better} is better")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    percent = f"{100 * result.confidence:.4g} %"
+    table.add_column("#", justify="right")
+    table.add_column("arm", overflow="fold")
+    table.add_column(cell.metric, justify="right", no_wrap=True)
+    table.add_column(f"vs {result.baseline}", justify="right", no_wrap=True)
+    table.add_column(f"{percent} interval", justify="right", no_wrap=True)
+    table.add_column("p (Holm)", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for arm in result.arms_of(cell):
+        found = result.comparison_of(arm)
+        table.add_row(str(arm.rank), Text(arm.name), _mean(arm), *_difference(found), *_effort(arm))
+    return table
+
+
+def _mean(arm: ArmSummary) -> str:
+    lost = f" ({len(arm.diverged_seeds)} diverged)" if arm.diverged_seeds and arm.mean is not None else ""
+    if arm.mean is None and not arm.diverged_seeds:
+        return "no result"
+    return with_spread(arm.mean, arm.sd) + lost
+
+
+def _difference(found: ArmComparison | None) -> list[str]:
+    if found is None:
+        return ["", "", "", "baseline"]
+    style = _STYLES[found.verdict]
+    shown = "" if found.difference is None else signed(found.difference)
+    ends = "" if found.low is None or found.high is None else f"{signed(found.low)} to {signed(found.high)}"
+    p = "" if found.p_holm is None else p_text(found.p_holm)
+    return [shown, ends, p, f"[{style}]{found.verdict}[/{style}]"]
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, to three significant digits."""
+    return ("+" if value > 0 else "-" if value < 0 else "") + number(abs(value))
+
+
+def p_text(p: float) -> str:
+    """Return a p value to two digits, ``<0.001`` below that."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _effort(arm: ArmSummary) -> list[str]:
+    return [
+        "" if arm.peak is None else f"{arm.peak:.3g}",
+        "" if arm.seconds is None else duration(arm.seconds),
+    ]
+
+
+def print_result(result: ComparisonResult) -> None:
+    """Print a comparison to standard output, in colour where that is a terminal."""
+    from rich.console import Console
+
+    Console(highlight=False).print(render(result))

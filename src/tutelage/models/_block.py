@@ -1,0 +1,111 @@
+"""One transformer layer, shared by :class:`Decoder` and :class:`Encoder`, and what both check."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tutelage.models._fused import rms_norm, rotated_projection, squared_relu_mlp
+
+
+class Block(nn.Module):
+    """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; no biases, no gains.
+
+    The matrices are parameters, not ``nn.Linear``: a tool that replaces linear layers would otherwise be passed over in
+    silence by the fused path.
+
+    Args:
+        width: Width of the residual stream.
+        heads: Attention heads.
+        residual_deviation: Standard deviation of the two matrices that write to the residual stream.
+        deviation: Standard deviation of the others.
+        fused: Backward passes written by hand.
+    """
+
+    def __init__(self, width: int, heads: int, *, deviation: float, residual_deviation: float, fused: bool) -> None:
+        super().__init__()
+        self.heads, self.fused = heads, fused
+        self.query_key_value = normal_parameter(3 * width, width, deviation)
+        self.attention_out = normal_parameter(width, width, residual_deviation)
+        self.expand = normal_parameter(4 * width, width, deviation)
+        self.contract = normal_parameter(width, 4 * width, residual_deviation)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *, causal: bool = False) -> torch.Tensor:
+        """Return the stream after this layer.
+
+        Args:
+            x: ``(batch, length, width)``.
+            mask: True where a position may be looked at, ``(batch, 1, 1, length)``.
+            causal: Whether a position sees itself and earlier ones only.
+        """
+        query, key, value = rotated_projection(
+            rms_norm(x, fused=self.fused), self.query_key_value, self.heads, fused=self.fused
+        )
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        x = x + functional.linear(seen.transpose(1, 2).flatten(2), self.attention_out)
+        return x + squared_relu_mlp(rms_norm(x, fused=self.fused), self.expand, self.contract, fused=self.fused)
+
+
+def normal_parameter(rows: int, columns: int, deviation: float) -> nn.Parameter:
+    """Return a matrix of normal random numbers from PyTorch's generator."""
+    return nn.Parameter(torch.empty(rows, columns).normal_(0.0, deviation))
+
+
+def deviations(width: int, layers: int) -> tuple[float, float]:
+    """Return the standard deviations of ordinary and of residual matrices.
+
+    ``sqrt(2 / (5 width))`` (Transformers without tears, Nguyen and Salazar, 2019, arXiv 1910.05895, section 2.2), which
+    is GPT-2's 0.02 at width 1,000; residual matrices that over ``sqrt(2 layers)``, as GPT-2 does (Radford et al., 2019,
+    section 2.3), so that the stream's size does not grow with depth.
+    """
+    deviation = math.sqrt(2 / (5 * width))
+    return deviation, deviation / math.sqrt(2 * layers)
+
+
+def check_sizes(name: str, *, width: int, heads: int, **positive: int) -> None:
+    """Refuse sizes no transformer can have.
+
+    Raises:
+        ValueError: A size below 1, heads that do not divide the width, or an odd head.
+    """
+    for argument, value in {"width": width, "heads": heads, **positive}.items():
+        if value < 1:
+            raise ValueError(f"{name}: {argument} must be >= 1, got {value}.")
+    if width % heads or (width // heads) % 2:
+        fitting = [count for count in range(1, width // 2 + 1) if width % count == 0 and (width // count) % 2 == 0]
+        allowed = f"one of {', '.join(map(str, fitting))}" if fitting else "possible with an even width only"
+        raise ValueError(f"{name}: heads must divide width={width} into even parts, got {heads}; {allowed}.")
+
+
+def check_tokens(name: str, tokens: torch.Tensor, *, context: int) -> None:
+    """Refuse tokens of a wrong type or shape, or too many.
+
+    Raises:
+        ValueError: Not two dimensions, or more tokens than ``context``.
+        TypeError: Tokens that are not integers.
+    """
+    if tokens.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name}: tokens must be int64 or int32, got {tokens.dtype}.")
+    if tokens.ndim != 2:
+        raise ValueError(f"{name}: tokens must be (batch, length), got {tuple(tokens.shape)}.")
+    if tokens.shape[1] > context:
+        raise ValueError(
+            f"{name}: {tokens.shape[1]} tokens exceed the context of {context}; "
+            "shorten the windows or enlarge the context."
+        )
+
+
+def embed(name: str, tokens: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the rows of ``weight`` that ``tokens`` name.
+
+    Raises:
+        ValueError: A token that is no row (on a CPU; an accelerator reports it by itself).
+    """
+    try:
+        return functional.embedding(tokens, weight)
+    except IndexError:
+        wrong = tokens[(tokens < 0) | (tokens >= len(weight))][0].item()
+        raise ValueError(f"{name}: tokens must be in [0, {len(weight)}), got {wrong}.") from None

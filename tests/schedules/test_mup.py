@@ -1,0 +1,66 @@
+"""Parameter groups for muP: which parameters go where, and that the scheduler keeps their ratio."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tutelage.schedules import Linear, mup_groups
+
+
+class Tiny(nn.Module):
+    def __init__(self, *, tied: bool = False) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 4)
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.hidden = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.head = nn.Linear(4, 11, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+
+def names(model: nn.Module, group: dict) -> set[str]:
+    chosen = {id(parameter) for parameter in group["params"]}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in chosen}
+
+
+def test_hidden_matrices_and_the_rest():
+    model = Tiny()
+    hidden, rest = mup_groups(model, peak=0.02, width_mult=4, output="head")
+    assert names(model, hidden) == {"conv.weight", "hidden.weight"}
+    assert (hidden["lr"], rest["lr"]) == (0.005, 0.02)
+    assert names(model, rest) == {
+        "embedding.weight", "conv.bias", "hidden.bias", "norm.weight", "norm.bias", "head.weight"
+    }  # fmt: skip
+    untold, _ = mup_groups(model, peak=0.02, width_mult=4, output=None)
+    assert names(model, untold) == {"conv.weight", "hidden.weight", "head.weight"}
+
+
+def test_a_tied_head_stays_with_the_embedding():
+    model = Tiny(tied=True)
+    hidden, _ = mup_groups(model, peak=0.02, width_mult=4, output=None)
+    assert names(model, hidden) == {"conv.weight", "hidden.weight"}
+
+
+def test_the_scheduler_keeps_the_ratio():
+    optimizer = torch.optim.AdamW(mup_groups(Tiny(), peak=0.02, width_mult=4, output="head"), lr=0.02)
+    scheduler = Linear(peak=0.02, total_steps=10).to_torch(optimizer)
+    for _ in range(5):
+        optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.0025, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "lm_head"}, 'mup_groups: no module "lm_head"; the last one is "head".'),
+        ({"width_mult": 0}, "mup_groups: width_mult must be > 0, got 0."),
+        ({"peak": 0.0}, "mup_groups: peak must be > 0, got 0.0."),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mup_groups(Tiny(), **{"peak": 0.02, "width_mult": 2, "output": "head"} | arguments)
