@@ -373,7 +373,7 @@ def runs(
     if json_output:
         _print_json({"runs": table.to_pylist()})
         return
-    shown = [name for name in ("folder", "workload", "recipe", "budget", "seed", "status", "final_loss", "steps")]
+    shown = ["folder", "workload", "recipe", "budget", "seed", "status", "final_loss", "steps"]
     names = table.column_names if sql is not None else shown
     _table(names, [[row[name] for name in names] for row in table.to_pylist()])
     if export is not None:
@@ -503,6 +503,81 @@ def papers(json_output: Json = False) -> None:
         return
     names = ["paper", "title", "slot", "part", "verdict"]
     _table(names, [[row.to_json()[name] for name in names] for row in rows])
+
+
+@app.command(epilog=_examples("tutelage studies", "tutelage studies --json"))
+def studies(json_output: Json = False) -> None:
+    """List the studies: claim, scales, and the stored verdict."""
+    from tutelage.studies.status import status_rows
+    from tutelage.studies.study import study_entries
+
+    stored = {row.paper.number: row for row in status_rows()}
+    rows = []
+    for number, entry in study_entries().items():
+        study, row = entry.load(), stored[number]
+        facts = {"paper": number, "study": entry.paper.slug, "claim": study.claim, "scales": ", ".join(study.scales)}
+        rows.append({**facts, "verdict": row.verdict, "scale": row.scale, "stale": row.stale})
+    if json_output:
+        _print_json({"studies": rows})
+        return
+    _table(list(rows[0]) if rows else ["paper"], [list(row.values()) for row in rows])
+
+
+@app.command(
+    epilog=_examples(
+        "tutelage study 1 --scale quick --out first-study",
+        "tutelage study uba-schedule --scale quick --out first-study --resume --json",
+    )
+)
+def study(
+    key: Annotated[str, typer.Argument(help="Number or slug of the paper.")],
+    scale: Annotated[str, typer.Option("--scale", help="quick (minutes) or full.")] = "quick",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for runs and report.")] = None,
+    resume: Resume = False,
+    force: Force = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Test a paper's headline claim: run its study, and say what was claimed and what was measured."""
+    from dataclasses import asdict
+
+    from tutelage.progress import ComparisonView
+    from tutelage.studies.carry_out import run_study
+    from tutelage.studies.study import find_study
+
+    entry = find_study(key)
+    if scale not in ("quick", "full"):
+        raise ConfigError(f'--scale must be quick or full, got "{scale}".')
+    folder = out or Path("studies") / f"{entry.module}-{scale}"
+    try:
+        with ComparisonView(enabled=not quiet) as view:
+            found = run_study(
+                entry,
+                scale=scale,  # type: ignore[arg-type]  # checked above
+                out=folder,
+                resume=resume,
+                force=force,
+                jobs=jobs,
+                watch=view.update,
+            )
+    except KeyboardInterrupt:
+        again = f"tutelage study {key} --scale {scale} --out {folder} --resume"
+        raise KeyboardInterrupt(f"Every run is saved. Go on with: {again}") from None
+    if json_output:
+        _print_json({**asdict(found), "report": str(folder / "report.html")})
+        return
+    _print(f"Paper {entry.paper.number}, {entry.paper.name}: {entry.paper.title}")
+    _print(f"Claim: {entry.load().claim}")
+    for check in found.exact:
+        word = "holds" if check["holds"] else "FAILS"
+        _print(f"Exact: {check['name']}: {check['value']:.9g}, expected {check['expected']:.9g}: {word}")
+    for cell in found.chosen:
+        where = f"{cell['workload']}, {cell['budget']}"
+        _print(f"  {where}: {cell['claimed']} against {cell['rival']}: {cell['effect']:+.2%}")
+    _print(f"Measured at scale {scale}: {found.sentence}")
+    _print(f"Limits: {entry.load().limits}")
+    _print(f"Report: {folder / 'report.html'}")
 
 
 @app.command(epilog=_examples("tutelage env", "tutelage env --json"))

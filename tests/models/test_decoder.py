@@ -235,7 +235,7 @@ def test_bad_sizes(change, fragment):
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match='No size "tinny". Did you mean "tiny"'):
+    with pytest.raises(ConfigError, match=r'No size "tinny"\. Did you mean "tiny"'):
         DecoderConfig.preset("tinny", vocabulary_size=9)
 
 

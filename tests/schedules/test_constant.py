@@ -23,21 +23,3 @@ def test_defaults():
     schedule = Constant(peak=0.1)
     assert (schedule.total_steps, schedule.warmup) == (None, 0)
     assert repr(schedule) == "constant:peak=0.1"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"peak": 0.0}, "Constant: peak must be a finite number > 0, got 0.0."),
-        ({"peak": float("inf")}, "peak must be a finite number > 0, got inf"),
-        ({"peak": 1.0, "warmup": -1}, "warmup must be >= 0, got -1"),
-        ({"peak": 1.0, "total_steps": 0}, "total_steps must be >= 1, got 0"),
-        ({"peak": 1.0, "total_steps": 5, "warmup": 5}, r"warmup must be < total_steps \(5\), got 5"),
-        ({"peak": 1.0, "total_steps": 5.5}, "total_steps must be a whole number of updates, got 5.5"),
-        ({"peak": 1.0, "warmup": 0.1}, "warmup must be a whole number of updates, got 0.1"),
-        ({"peak": 1.0, "warmup": None}, "warmup must be a whole number of updates, got None"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Constant(**arguments)

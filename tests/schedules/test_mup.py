@@ -44,6 +44,14 @@ def test_a_tied_head_stays_with_the_embedding():
     assert names(model, hidden) == {"conv.weight", "hidden.weight"}
 
 
+def test_a_layer_alone_and_layers_inside_layers():
+    alone, _ = mup_groups(nn.Linear(3, 3), peak=0.02, width_mult=0.5, output=None)
+    assert ([parameter.ndim for parameter in alone["params"]], alone["lr"]) == ([2], 0.04)
+    nested = nn.Sequential(nn.Sequential(nn.Linear(3, 3)), nn.EmbeddingBag(3, 3))
+    hidden, _ = mup_groups(nested, peak=0.02, width_mult=2, output=None)
+    assert names(nested, hidden) == {"0.0.weight"}
+
+
 def test_the_scheduler_keeps_the_ratio():
     optimizer = torch.optim.AdamW(mup_groups(Tiny(), peak=0.02, width_mult=4, output="head"), lr=0.02)
     scheduler = Linear(peak=0.02, total_steps=10).to_torch(optimizer)

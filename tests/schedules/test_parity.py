@@ -418,6 +418,16 @@ def test_ours_under_grad_and_scan(optax):
     assert float(slope) == pytest.approx((schedule(30.001) - schedule(29.999)) / 0.002, rel=1e-3)
 
 
+def test_a_function_of_jax_in_phases(optax):
+    import jax.numpy as jnp
+
+    joined = Phases(
+        schedules=(lambda step: PEAK * 0.5 ** (step / 10), Linear(peak=0.1, total_steps=20)), lengths=(10, 20)
+    )
+    same(drive_optax(joined, 31), joined(np.arange(31)), **FLOAT32)
+    assert joined(jnp.arange(4)).shape == (4,)
+
+
 # --------------------------------------------- a public port of card 24's schedule
 
 

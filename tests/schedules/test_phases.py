@@ -136,6 +136,13 @@ def test_functions_of_the_user():
     assert Phases(schedules=(lambda step: step / 10.0,), lengths=(4,), starts=(2,)).peak == 0.6
 
 
+def test_functions_give_float64_and_show_as_themselves():
+    joined = Phases(schedules=(lambda step: np.ones(np.shape(step), dtype=np.float32),), lengths=(4,))
+    assert joined(np.arange(3)).dtype == np.float64
+    assert repr(Phases(schedules=(math_like,), lengths=(4,))).startswith("<function math_like at 0x")
+    assert repr(Phases(schedules=(math_like,), lengths=(4,))).endswith(">@4steps")
+
+
 def math_like(step):
     return 0.5 / (1 + step)
 

@@ -133,10 +133,10 @@ def test_the_batch_follows_the_tokens_of_a_step():
 
 def test_decay_from_branches_off_a_checkpoint():
     schedule = PowerLR(batch=32, tokens_per_step=1e6, warmup=10)
-    branch = schedule.decay_from(3e8, 5e7, final=1e-4, shape="cosine")
+    branch = schedule.decay_from(3e8, 5e7, final=1e-4, shape="1-sqrt")
     assert (branch.total_steps, branch.decay_steps) == (350, 50)
     np.testing.assert_array_equal(branch(np.arange(301)), schedule(np.arange(301)))
-    assert branch(325) == pytest.approx((schedule(300) + 1e-4) / 2, rel=1e-12)
+    assert branch(312.5) == pytest.approx((schedule(300) + 1e-4) / 2, rel=1e-12)
     assert branch(350) == 1e-4
     assert schedule.decay_from(1e7, 1e6)(11) == 0.0
     with pytest.raises(ValueError, match=r"PowerLR: tokens must be >= the end of warm-up \(1e\+07\), got 9000000.0"):
@@ -145,6 +145,7 @@ def test_decay_from_branches_off_a_checkpoint():
         schedule.decay_from(3e8, 1e3)
     with pytest.raises(ValueError, match="tokens must be"):
         PowerLR(batch=32, tokens_per_step=1e6).decay_from(0, 1e6)
+    assert PowerLR(batch=32, tokens_per_step=1e6).decay_from(1e6, 1e6)(2) == 0.0
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine", "1-sqrt", "exponential"])
@@ -188,34 +189,6 @@ def test_warns_when_the_cap_makes_it_a_constant():
     PowerLR(batch=128, tokens_per_step=1e6, total_steps=800, decay=0.5)
     PowerLR(batch=128, tokens_per_step=1e6, total_steps=800, warmup=50)
     PowerLR(batch=128, tokens_per_step=1e6)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"b": 0.0}, "PowerLR: b must be a finite number < 0, got 0.0."),
-        ({"b": float("-inf")}, "PowerLR: b must be a finite number < 0"),
-        ({"a": 0.0}, "PowerLR: a must be a finite number > 0, got 0.0."),
-        ({"batch": 0}, "PowerLR: batch must be a finite number > 0, got 0."),
-        ({"tokens_per_step": float("inf"), "batch": 1}, "PowerLR: tokens_per_step must be a finite number > 0"),
-        ({"tokens_per_step": 0.0}, "PowerLR: tokens_per_step must be a finite number > 0"),
-        ({"decay": 0.1, "total_steps": None}, "PowerLR: decay must be 0 in a run without total_steps, got 0.1."),
-        ({"decay": 1.0}, "PowerLR: decay must be >= 0 and < 1"),
-        ({"decay": -0.1}, "PowerLR: decay must be >= 0 and < 1"),
-        (
-            {"decay": 0.5, "warmup": 501},
-            r"decay must be short enough to leave room for warm-up \(501 updates\), got 0.5",
-        ),
-        ({"decay": 0.1, "shape": "exponential"}, "PowerLR: final must be > 0 with shape"),
-        ({"decay": 0.1, "shape": "cubic"}, "PowerLR: shape must be one of"),
-        ({"decay": 0.1, "final": 0.01}, "PowerLR: final must be <= 0.00347173, the start of the decay, got 0.01."),
-        ({"warmup": -1}, "PowerLR: warmup must be >= 0"),
-        ({"final": 0.03}, "PowerLR: final must be >= 0 and <= peak"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        PowerLR(**{"batch": 32, "tokens_per_step": 1e6, "total_steps": 1000} | arguments)
 
 
 def test_limits_that_are_allowed():

@@ -35,17 +35,3 @@ def test_after_warm_up_it_is_cosine():
     steps = np.arange(10, 101)
     common = {"peak": 3e-4, "total_steps": 100, "warmup": 10, "final": 3e-5}
     np.testing.assert_array_equal(ReWarm(**common)(steps), Cosine(**common)(steps))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"start": 2.0}, r"ReWarm: start must be >= 0 and <= peak \(1.0\), got 2.0."),
-        ({"final": 2.0}, "ReWarm: final must be"),
-        ({"warmup": 100}, "ReWarm: warmup must be < total_steps"),
-        ({"peak": -1.0}, "ReWarm: peak must be"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ReWarm(**{"peak": 1.0, "total_steps": 100} | arguments)

@@ -82,6 +82,9 @@ def test_phases(spec, schedules, lengths, starts):
 def test_phases_of_a_run_whose_length_only_they_say():
     joined = from_spec("constant@60steps+linear:total_steps=40steps", peak=0.1)
     assert joined.total_steps == 100
+    tail = from_spec("linear@10steps..:total_steps=40steps", peak=0.4)
+    assert tail.total_steps == 30
+    assert tail([0, 10, 30]).tolist() == pytest.approx([0.3, 0.2, 0.0])
     endless = from_spec("linear@60steps+constant", peak=0.1)
     assert endless.total_steps is None
     assert endless(10**6) == 0.1
@@ -106,10 +109,19 @@ ERRORS = [
     ("polynomial", ConfigError, "polynomial: needs power"),
     ("one-cycle:warmup=0.1", ConfigError, 'no argument "warmup"'),
     ("power", ConfigError, "power: needs tokens_per_step"),
+    (
+        "auto-lrs:total_steps=5000steps",
+        ConfigError,
+        '"auto-lrs" chooses its rates while it runs; it has no fixed curve.',
+    ),
     ("", ConfigError, "is not a spec"),
     ("constant+linear", ConfigError, '"constant": a phase before the last says its length, such as constant@0.6'),
     ("constant@0.6", ConfigError, "the last phase covers 60 updates, but 100 of 100 are left"),
-    ("constant@0.6+linear@0.3", ConfigError, "the last phase covers 30 updates, but 40 of 100 are left"),
+    (
+        "constant@0.6+linear@0.3",
+        ConfigError,
+        "the last phase covers 30 updates, but 40 of 100 are left; write it without a length, to the end.",
+    ),
     ("constant@60+linear", ConfigError, "constant@=60 says no unit: write 60steps"),
     ("constant@100steps+linear", ConfigError, "100 updates do not fit; 100 of 100 are left for this and the later"),
     ("constant@0.0+linear", ConfigError, "0 updates do not fit"),
@@ -139,6 +151,10 @@ def test_wrong_specs(spec, error, message):
             '"constant@60steps..": a phase before the last says where it ends',
         ),
         ("constant@0steps+linear:total_steps=4steps", "0 updates do not fit; a phase takes at least one."),
+        (
+            "linear@50steps..:total_steps=40steps",
+            '"linear@50steps..:total_steps=40steps": -10 updates do not fit; a phase',
+        ),
         ("uba:warmup=0.1", "warmup=0.1 is a fraction of a run whose length is not known"),
     ],
 )

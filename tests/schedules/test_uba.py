@@ -107,25 +107,6 @@ def test_smaller_phi_stays_higher():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"phi": 0.0}, "UBA: phi must be a finite number > 0, got 0.0."),
-        ({"phi": -1.0}, "UBA: phi must be a finite number > 0, got -1.0."),
-        ({"phi": float("inf")}, "UBA: phi must be a finite number > 0, got inf."),
-        ({"final": 2.0}, r"UBA: final must be >= 0 and <= peak \(1.0\), got 2.0."),
-        ({"warmup": 100}, r"UBA: warmup must be < total_steps \(100\), got 100."),
-        ({"total_steps": 0}, "UBA: total_steps must be >= 1, got 0."),
-        ({"total_steps": None}, "UBA: total_steps must be"),
-        ({"phases": 0}, "UBA: phases must be >= 1, got 0."),
-        ({"sampling": "nodes"}, 'UBA: sampling must be one of "grid", "chebyshev", got "nodes".'),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        UBA(**{"peak": 1.0, "total_steps": 100} | arguments)
-
-
-@pytest.mark.parametrize(
     ("lowest", "highest", "message"),
     [
         (0.0, 1.0, "UBA: lowest must be a finite number > 0, got 0.0."),

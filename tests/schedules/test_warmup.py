@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from tutelage.schedules import Phases, Warmup, from_spec
 
@@ -27,16 +26,3 @@ def test_the_same_as_the_argument_of_a_schedule():
     np.testing.assert_allclose(
         joined.to_array(), from_spec("linear:warmup=10steps", total_steps=100, peak=0.3).to_array()
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"start": 2.0}, "Warmup: start must be"),
-        ({"convention": "previous"}, 'Warmup: convention must be one of "next", "current", got "previous".'),
-        ({"total_steps": 0}, "Warmup: total_steps must be >= 1"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Warmup(**{"peak": 1.0, "total_steps": 10} | arguments)

@@ -53,22 +53,6 @@ def test_the_decay_takes_whole_updates_and_at_least_one(total, decay):
     assert schedule(total) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"decay": 0.0}, "WSD: decay must be > 0 and <= 1, got 0.0."),
-        ({"decay": 1.1}, "WSD: decay must be > 0 and <= 1, got 1.1."),
-        ({"decay": 0.6, "warmup": 41}, r"short enough to leave room for warm-up \(41 of 100 updates\), got 0.6"),
-        ({"shape": "sqrt"}, "WSD: shape must be one of"),
-        ({"shape": "exponential"}, "WSD: final must be > 0 with shape"),
-        ({"final": 2.0}, "WSD: final must be"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        WSD(**{"peak": 1.0, "total_steps": 100} | arguments)
-
-
 def test_warm_up_and_decay_may_fill_the_run():
     assert WSD(peak=1.0, total_steps=100, decay=0.6, warmup=40)(40) == 1.0
     assert WSD(peak=1.0, total_steps=100, decay=1.0, shape="linear")(50) == 0.5

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from pathlib import Path
 
 import pytest
-from tests.training.toys import assert_same_run, child, kill, lines, start, toy, wait_until
+from tests.training.toys import assert_same_run, child, kill, lines, start, toy, wait_until, woken
 
 from tutelage.errors import ConfigError
 from tutelage.training import read_curve, train
+from tutelage.training.folder import locked
 
 KILLED = -signal.SIGKILL
 RECIPES = {
@@ -23,23 +25,25 @@ RECIPES = {
 
 
 def arguments(name: str, **changes) -> dict:
-    return {"recipe": RECIPES[name], "budget": "150steps", "seed": 4, "checkpoint_every": 7, "eval_every": 20} | changes
+    return {"recipe": RECIPES[name], "budget": "90steps", "seed": 4, "checkpoint_every": 7, "eval_every": 20} | changes
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
     settings = arguments(name)
     whole = train(toy(), out=tmp_path / "whole", **settings)
+    assert (whole.cost["search_steps"] > 0) == ("search" in name)
+    assert (whole.cost["search_evaluations"] > 0) == ("validating" in name)
     moments = random.Random(name)
     codes = []
     for _ in range(4):
-        codes.append(kill(tmp_path / "killed", settings, rows=lines(tmp_path / "killed") + moments.randint(3, 25)))
+        codes.append(kill(tmp_path / "killed", settings, rows=lines(tmp_path / "killed") + moments.randint(3, 18)))
     assert KILLED in codes
     assert_same_run(train(toy(), out=tmp_path / "killed", resume=True, **settings), whole)
 
 
 @pytest.mark.parametrize("name", ["momentum", "search"])
-@pytest.mark.parametrize("updates", [(1, 1), (6, 1, 9), (20, 20, 3), (149,), (150,)])
+@pytest.mark.parametrize("updates", [(1, 1), (6, 1, 9), (20, 20, 3), (89,), (90,)])
 def test_killed_between_two_given_updates(tmp_path: Path, name: str, updates: tuple[int, ...]) -> None:
     settings = arguments(name)
     whole = train(toy(), out=tmp_path / "whole", **settings)
@@ -98,8 +102,6 @@ def test_a_polite_signal_saves_first(tmp_path: Path, number: signal.Signals) -> 
     wait_until(process, lambda: lines(tmp_path) >= 20)
     rows_then = lines(tmp_path)
     assert process.exitcode is None
-    import os
-
     os.kill(process.pid, number)
     process.join()
     assert process.exitcode == 130
@@ -119,22 +121,21 @@ def test_a_signalled_run_ends_like_one_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
-    import os
-
-    settings = arguments("adamw", checkpoint_every=100_000)
+    settings = arguments("adamw", checkpoint_every=100_000, eval_every=500)
     process, note = start(tmp_path / "run", settings, updates=30)  # waits for ever inside update 30
     wait_until(process, note.exists)
     os.kill(process.pid, signal.SIGINT)
-    process.join(0.2)
+    wait_until(process, woken(note).exists)
     assert process.exitcode is None, "asked once, it waits for the update in hand"
     os.kill(process.pid, signal.SIGINT)
-    process.join(60)
+    process.join()
     assert process.exitcode == 130
     assert not (tmp_path / "run" / "checkpoint").exists()
     assert lines(tmp_path / "run") == 30
 
 
-def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
+def test_two_processes_cannot_train_the_same_run(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(locked.__wrapped__.__kwdefaults__, "patience", 0.0)
     settings = arguments("adamw")
     process, note = start(tmp_path / "run", settings, updates=5)
     wait_until(process, note.exists)
@@ -146,7 +147,7 @@ def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.join()
-    assert train(toy(), out=tmp_path / "run", resume=True, **settings).steps == 150
+    assert train(toy(), out=tmp_path / "run", resume=True, **settings).steps == 90
 
 
 def test_a_finished_run_is_read_not_repeated(tmp_path: Path) -> None:

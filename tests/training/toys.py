@@ -130,6 +130,12 @@ def wait_for_kill(note: Path) -> None:
     note.touch()
     while True:
         signal.pause()
+        woken(note).touch()
+
+
+def woken(note: Path) -> Path:
+    """Return the file that a waiting process makes when a signal has been handled."""
+    return note.with_name(note.name + "-woken")
 
 
 def stall_in_flush(number: int, note: Path) -> None:
@@ -163,6 +169,7 @@ def start(folder: Path, arguments: dict[str, Any], *, updates=None, flushes=None
     """Start a run in a process of its own; it makes the file returned when it has come to where it waits."""
     note = folder.with_name(f"{folder.name}-stalled")
     note.unlink(missing_ok=True)
+    woken(note).unlink(missing_ok=True)
     process = PROCESSES.Process(target=child, args=(folder, arguments, updates, flushes, note))
     process.start()
     return process, note

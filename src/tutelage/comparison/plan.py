@@ -169,6 +169,15 @@ class Plan:
                         jobs.append(Job(arm.name, index, budget, seed, str(recipe), folder))
         return jobs
 
+    def label(self, index: int) -> str:
+        """Return what a workload goes by in the results: its name, or its spec where two have the same name."""
+        workload = self.workloads[index]
+        names = [other.name for other in self.workloads]
+        if names.count(workload.name) == 1:
+            return workload.name
+        labels = [other.spec or other.name for other in self.workloads]
+        return labels[index] if labels.count(labels[index]) == 1 else f"{workload.name} {index + 1}"
+
     def cell(self, index: int, budget: str) -> str:
         """Return the folder name of a workload under a budget."""
         name = slug(self.workloads[index].name)

@@ -127,7 +127,8 @@ def compare(
         # Each arm runs once a cell and seed, whatever its peak will be.
         total = len(tuning_jobs) + len(plan.workloads) * len(plan.budgets) * len(plan.seeds) * len(plan.arms)
         tried = run_jobs(tuning_jobs, Progress("tuning", tuning_jobs, root, total))
-        peaks, notes = choose_peaks(plan, tried)
+        peaks, notes, scores = choose_peaks(plan, tried)
+        write_json(root / "tuning.json", scores)
         final_jobs = plan.jobs(peaks)
         outcomes = run_jobs(final_jobs, Progress("runs", final_jobs, root, total, len(tuning_jobs)))
         result = summarise(
@@ -172,8 +173,8 @@ def open_comparison(root: Path, plan: Plan, *, resume: bool, force: bool) -> Non
         differing = [key for key, value in json.loads(json.dumps(declared)).items() if stored.get(key) != value]
         if differing:
             raise ConfigError(
-                f"{root} holds another comparison (it differs in {', '.join(differing)}). Name another --out, or replace "
-                "it with --force."
+                f"{root} holds another comparison (it differs in {', '.join(differing)}). Name another --out, or "
+                "replace it with --force."
             )
         if not resume:
             raise ConfigError(f"{root} holds this comparison already. Go on with --resume, or replace it with --force.")
@@ -186,10 +187,11 @@ def open_comparison(root: Path, plan: Plan, *, resume: bool, force: bool) -> Non
 
 def choose_peaks(
     plan: Plan, tried: Sequence[tuple[Job, Mapping[str, Any]]]
-) -> tuple[dict[tuple[str, int, str], float], list[str]]:
-    """Return each tuned arm's best peak by (arm, workload index, budget), and remarks worth showing.
+) -> tuple[dict[tuple[str, int, str], float], list[str], list[dict[str, Any]]]:
+    """Return each tuned arm's best peak by (arm, workload index, budget), remarks worth showing, and all scores.
 
-    A peak is judged by its mean over the tuning seeds; one that diverged on any seed is out.
+    A peak is judged by its mean over the tuning seeds; one that diverged on any seed is out. A score is that mean at
+    the best peak, signed so that less is better.
 
     Raises:
         TutelageError: An arm diverged at every peak.
@@ -203,6 +205,7 @@ def choose_peaks(
         scores.append(float("inf") if value is None else sign * value)
     peaks: dict[tuple[str, int, str], float] = {}
     notes: list[str] = []
+    rows: list[dict[str, Any]] = []
     for key, candidates in table.items():
         means = {peak: sum(scores) / len(scores) for peak, scores in candidates.items()}
         best = min(means, key=lambda peak: (means[peak], peak))
@@ -212,15 +215,17 @@ def choose_peaks(
             raise TutelageError(f"Arm {arm} diverged at every peak tried ({tried_peaks}); give --tune lower ones.")
         if best in (min(means), max(means)):
             side = "lowest" if best == min(means) else "highest"
-            where = f" on {plan.workloads[index].name}, {budget}" if len(table) > len(plan.arms) else ""
+            where = f" on {plan.label(index)}, {budget}" if len(table) > len(plan.arms) else ""
             notes.append(
                 f"The best peak of {arm}{where} is the {side} tried, {best:g}: a wider grid might find a better one."
             )
         peaks[key] = best
+        cell = {"arm": arm, "workload": plan.label(index), "budget": budget}
+        rows.append({**cell, "peak": best, "score": means[best], "tried": {f"{p:g}": m for p, m in means.items()}})
     fixed = [arm.name for arm in plan.arms if plan.tuning is not None and not plan.tuned(arm)]
     if fixed:
         notes.append(f"Not tuned, because the recipe says its own peak: {', '.join(fixed)}.")
-    return peaks, notes
+    return peaks, notes, rows
 
 
 def tuning_cost(plan: Plan, tried: Sequence[tuple[Job, Mapping[str, Any]]], job: Job) -> int:
@@ -237,7 +242,7 @@ def _outcome(plan: Plan, root: Path, job: Job, stored: Mapping[str, Any], tuning
     workload = plan.workloads[job.workload]
     return RunOutcome(
         arm=job.arm,
-        workload=workload.name,
+        workload=plan.label(job.workload),
         budget=job.budget,
         seed=job.seed,
         metric=stored["metric"],
@@ -359,7 +364,10 @@ def _in_processes(
             ) from error
         for attempt in range(_RETRIES + 1):
             executor = ProcessPoolExecutor(max_workers=workers, env=threads | {"TOKENIZERS_PARALLELISM": "false"})
-            futures = {executor.submit(_work, str(shared), job, str(root), dict(loop), os.getpid()): job for job in left.values()}
+            futures = {
+                executor.submit(_work, str(shared), job, str(root), dict(loop), os.getpid()): job
+                for job in left.values()
+            }
             try:
                 pending = set(futures)
                 while pending:

@@ -167,8 +167,9 @@ class Encoder(nn.Module):
             real = _checked(mask, tokens)
             for block in self.blocks:
                 x = block(x, real[:, None, None, :])
-            weights = real / real.sum(1, keepdim=True)
-            pooled = torch.einsum("bl,blw->bw", weights.to(x.dtype), rms_norm(x, fused=self.config.fused))
+            weights = real.to(x.dtype)
+            total = torch.einsum("bl,blw->bw", weights, rms_norm(x, fused=self.config.fused))
+            pooled = total / weights.sum(1, keepdim=True)
         return functional.linear(pooled, self.head)
 
 

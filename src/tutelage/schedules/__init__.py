@@ -172,9 +172,7 @@ def _joined(segments: list[str], clock: Clock, defaults: dict[str, Any]) -> Sche
             length = left
         _check_room(segment, length, left, after, clock.total_steps)
         stop = None if length is None else start + length
-        phase_defaults = {key: value for key, value in defaults.items() if key != "total_steps"}
-        if stop is not None:
-            phase_defaults["total_steps"] = stop
+        phase_defaults = defaults if stop is None else defaults | {"total_steps": stop}
         schedule = _single(name + colon + rest, dataclasses.replace(clock, total_steps=stop), phase_defaults)
         if length is None and schedule.total_steps is not None:
             length = schedule.total_steps - start

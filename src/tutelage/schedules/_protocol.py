@@ -105,10 +105,10 @@ class Schedule(ABC):
             # One element is enough for NumPy; where shapes are traced, the target has that of the clock.
             start, target = self._warmup_start(), self._rate(np.zeros(1) if xp is np else xp.zeros_like(clock), xp)
             done = clock + 1.0 if self.warmup_convention == "next" else clock
-            share = xp.clip(done / self.warmup, 0.0, 1.0)
+            share = done / self.warmup
             return start * (1.0 - share) + target * share
 
-        return piecewise(clock, [(0, rise), (self.warmup, after)], xp) if self.warmup else after(clock)
+        return piecewise(clock, rise, [(self.warmup, after)], xp) if self.warmup else after(clock)
 
     def to_array(self, total_steps: int | None = None) -> NDArray[np.float64]:
         """Return the rates of updates ``0 .. total_steps - 1`` as one float64 array.
@@ -197,31 +197,35 @@ class Schedule(ABC):
         return f"{self.spec_name}:{','.join(given)}" if given else self.spec_name
 
 
-def piecewise(clock: Any, pieces: Sequence[tuple[float, Callable[[Any], Any]]], xp: Any) -> Any:
+def piecewise(
+    clock: Any, first: Callable[[Any], Any], later: Sequence[tuple[float, Callable[[Any], Any]]], xp: Any
+) -> Any:
     """Return the value of the piece that each element of ``clock`` lies in; a boundary belongs to the later piece.
 
     Args:
         clock: Array of the namespace ``xp``.
-        pieces: Where each piece begins and its function, in order; the first also covers what lies before it.
+        first: Function of the first piece.
+        later: Where each further piece begins, in order, and its function.
         xp: NumPy, for which a function sees the elements of its own piece only, or another namespace, which may be
-            tracing, so that every function sees every element.
+            tracing, so that every function sees every element and what it gives for those of others is dropped.
     """
     if xp is not np:
-        values = pieces[0][1](clock)
-        for begin, function in pieces[1:]:
+        values = first(clock)
+        for begin, function in later:
             values = xp.where(clock < begin, values, function(clock))
         return values
     values = np.empty_like(clock)
-    ends = [begin for begin, _ in pieces[1:]] + [math.inf]
+    functions = [first] + [function for _, function in later]
+    ends = [begin for begin, _ in later] + [math.inf]
     left = np.ones(clock.shape, dtype=bool)
-    for (_, function), end in zip(pieces, ends, strict=True):
+    for function, end in zip(functions, ends, strict=True):
         here = left & (clock < end)
         if here.all():
             return function(clock)
         size = np.count_nonzero(here)
         if size:
-            first = here.argmax()
-            run = slice(first, first + size)
+            start = here.argmax()
+            run = slice(start, start + size)
             # A slice costs a tenth of a mask, and a clock that rises has one for each piece.
             index = run if clock.ndim == 1 and here[run].all() else here
             values[index] = function(clock[index])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from tutelage.schedules._protocol import require
@@ -27,16 +28,21 @@ def move(shape: Shape, first: float, last: float, progress: Any, xp: Any) -> Any
     return between(first, last, share_left(shape, progress, xp), xp)
 
 
-def share_left(shape: Shape, progress: Any, xp: Any) -> Any:
-    """Return which share of the way is left at ``progress``, from 1 to 0; ``exponential`` has no such share."""
-    if shape == "cosine":
-        return half_wave(progress, xp)
-    return 1.0 - (xp.sqrt(progress) if shape == "1-sqrt" else progress)
-
-
 def half_wave(progress: Any, xp: Any) -> Any:
     """Return ``(1 + cos(pi u)) / 2``: from 1 at ``u = 0`` to 0 at ``u = 1``, and up again beyond."""
     return (1.0 + xp.cos(xp.pi * progress)) / 2.0
+
+
+_LEFT: dict[str, Callable[[Any, Any], Any]] = {
+    "linear": lambda progress, xp: 1.0 - progress,
+    "cosine": half_wave,
+    "1-sqrt": lambda progress, xp: 1.0 - xp.sqrt(progress),
+}
+
+
+def share_left(shape: Shape, progress: Any, xp: Any) -> Any:
+    """Return which share of the way is left at ``progress``, from 1 to 0; ``exponential`` has no such share."""
+    return _LEFT[shape](progress, xp)
 
 
 def between(first: float, last: float, left: Any, xp: Any) -> Any:

@@ -177,7 +177,7 @@ class InfiniteLR(Schedule):
 
     def _rate(self, t: Any, xp: Any) -> Any:
         def cooldown(t: Any) -> Any:
-            x = xp.clip(t / (self.cooldown_end - self.warmup), 0.0, 1.0)
+            x = t / (self.cooldown_end - self.warmup)
             if self.kind == "cosine":
                 left = half_wave(x, xp)
             else:
@@ -186,12 +186,11 @@ class InfiniteLR(Schedule):
             return between(self.peak, self.plateau, left, xp)
 
         def tail(t: Any) -> Any:
-            progress = xp.clip((t - begins) / length, 0.0, 1.0)
-            return move("exponential", self.plateau, self.floor, progress, xp)
+            return move("exponential", self.plateau, self.floor, (t - begins) / length, xp)
 
-        pieces = [(0, cooldown), (self.cooldown_end - self.warmup, lambda t: xp.full_like(t, self.plateau))]
+        later = [(self.cooldown_end - self.warmup, lambda t: xp.full_like(t, self.plateau))]
         length = self.anneal_steps
         if self.total_steps is not None and length:
             begins = self.total_steps - self.warmup - length
-            pieces.append((begins, tail))
-        return piecewise(t, pieces, xp)
+            later.append((begins, tail))
+        return piecewise(t, cooldown, later, xp)

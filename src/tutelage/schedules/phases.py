@@ -99,12 +99,13 @@ class Phases(Schedule):
 
             return rate
 
-        pieces = []
+        pieces: list[tuple[float, Callable[[Any], Any]]] = []
         begin = 0
         for schedule, length, start in zip(self.schedules, self.lengths, self.starts, strict=True):
             pieces.append((begin, phase(schedule, begin, length, start)))
             begin += length or 0
-        return piecewise(t, pieces, xp)
+        (_, first), *later = pieces
+        return piecewise(t, first, later, xp)
 
     def __repr__(self) -> str:
         """Return the spec that builds this schedule again; a function of your own shows as itself, not as a spec."""

@@ -72,5 +72,7 @@ class Polynomial(Schedule):
         require(math.isfinite(self.power) and self.power > 0, "Polynomial", "power", "a finite number > 0", self.power)
 
     def _rate(self, t: Any, xp: Any) -> Any:
-        left = (1.0 - t / (self.total_steps - self.warmup)) ** self.power
+        length = self.total_steps - self.warmup
+        # Not 1 - t / length, which a compiler may round to below 0, where most powers are no number.
+        left = ((length - t) / length) ** self.power
         return between(self.peak, self.final, left, xp)

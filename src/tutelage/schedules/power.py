@@ -216,13 +216,13 @@ class PowerLR(Schedule):
 
         def tail(step: Any) -> Any:
             high = self.power(begins * self.tokens_per_step)
-            return move(self.shape, high, self.final, xp.clip((step - begins) / length, 0.0, 1.0), xp)
+            return move(self.shape, high, self.final, (step - begins) / length, xp)
 
         length = self.decay_steps
         if self.total_steps is None or not length:
             return stable(t + self.warmup)
         begins = self.total_steps - length
-        return piecewise(t + self.warmup, [(0, stable), (begins, tail)], xp)
+        return piecewise(t + self.warmup, stable, [(begins, tail)], xp)
 
 
 def _mean_of_decay(shape: Shape, high: float, low: float) -> float:

@@ -74,4 +74,4 @@ class Warmup(Schedule):
 
     def _rate(self, t: Any, xp: Any) -> Any:
         done = t + 1.0 if self.convention == "next" else t
-        return between(self.peak, self.start, xp.clip(done / self.total_steps, 0.0, 1.0), xp)
+        return between(self.peak, self.start, done / self.total_steps, xp)

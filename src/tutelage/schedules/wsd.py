@@ -96,7 +96,6 @@ class WSD(Schedule):
         begins = self.total_steps - self.warmup - self.decay_steps
 
         def tail(t: Any) -> Any:
-            progress = xp.clip((t - begins) / self.decay_steps, 0.0, 1.0)
-            return move(self.shape, self.peak, self.final, progress, xp)
+            return move(self.shape, self.peak, self.final, (t - begins) / self.decay_steps, xp)
 
-        return piecewise(t, [(0, lambda t: xp.full_like(t, self.peak)), (begins, tail)], xp)
+        return piecewise(t, lambda t: xp.full_like(t, self.peak), [(begins, tail)], xp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class StatusRow:
         scale: The scale the verdict was measured at, or ``None``.
         effect: The stored effect, plus supports the claim, or ``None``.
         date: Day of the measurement, ISO 8601, or ``None``.
+        stale: The study file has changed since the stored result was made.
     """
 
     paper: Paper
@@ -40,6 +42,7 @@ class StatusRow:
     scale: str | None = None
     effect: float | None = None
     date: str | None = None
+    stale: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as one flat object, lists as one line of text, for tables and ``--json``."""
@@ -58,6 +61,7 @@ class StatusRow:
             "scale": self.scale,
             "effect": self.effect,
             "date": self.date,
+            "stale": self.stale,
         }
 
 
@@ -95,15 +99,30 @@ def status_rows(folder: Path | None = None) -> tuple[StatusRow, ...]:
     cited = parts_by_arxiv()
     studies = _study_files(home)
     results = _latest_results(home)
+    hashes = {number: _hash(home.joinpath(f"{stem}.py")) for number, stem in studies.items()}
     return tuple(
         StatusRow(
             paper=paper,
             parts=cited.get(paper.arxiv, ()),
             study=studies.get(paper.number),
-            **results.get(paper.number, {}),
+            **_without_hash(results.get(paper.number, {})),
+            stale=_stale(results.get(paper.number), hashes.get(paper.number)),
         )
         for paper in papers()
     )
+
+
+def _hash(item: Traversable) -> str:
+    return hashlib.sha256(item.read_bytes()).hexdigest()[:16]
+
+
+def _without_hash(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key != "study_hash"}
+
+
+def _stale(result: Mapping[str, Any] | None, study_hash: str | None) -> bool:
+    stored = None if result is None else result["study_hash"]
+    return stored is not None and stored != study_hash
 
 
 def _study_files(home: Traversable) -> dict[int, str]:
@@ -117,7 +136,10 @@ def _latest_results(home: Traversable) -> dict[int, dict[str, Any]]:
         return {}
     results = [_read_result(item) for item in stored.iterdir() if item.name.endswith(".json")]
     results.sort(key=lambda result: (_SCALES.index(result["scale"]), result["date"]))
-    return {result["paper"]: {key: result[key] for key in ("verdict", "scale", "effect", "date")} for result in results}
+    return {
+        result["paper"]: {key: result[key] for key in ("verdict", "scale", "effect", "date", "study_hash")}
+        for result in results
+    }
 
 
 def _read_result(item: Traversable) -> dict[str, Any]:
@@ -136,4 +158,5 @@ def _read_result(item: Traversable) -> dict[str, Any]:
             f"Stored result {item.name} needs a verdict ({', '.join(_VERDICTS)}), a scale ({', '.join(_SCALES)}) and "
             f"a listed paper, got {result['verdict']}, {result['scale']} and {number}; run its study again."
         )
-    return {"paper": number, "verdict": result["verdict"], "scale": result["scale"], "effect": effect, "date": date}
+    facts = {"paper": number, "verdict": result["verdict"], "scale": result["scale"], "effect": effect, "date": date}
+    return {**facts, "study_hash": result.get("study_hash")}
