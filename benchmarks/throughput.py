@@ -1,10 +1,10 @@
 """Tokens a second of training our decoder, beside transformers' GPT-2, litgpt and a plain model, in one run.
 
-    python benchmarks/throughput.py [--rounds 7] [--sizes tiny small base] [--json]
+    python benchmarks/throughput.py [--rounds 7] [--sizes tiny small base] [--threads 2] [--json]
 
 An update is everything: forward, backward, gradient clipping, AdamW. All models have the same width, layers, context,
 vocabulary and batch, 64-wide heads and tied embeddings. Each contestant lives in a process of its own, as a user would
-run it, with 2 threads; ours calls keep_heap() as the training loop does, the peers also appear with it. The contestants
+run it; ours calls keep_heap() as the training loop does, the peers also appear with it. The contestants
 take turns, each round in another order, and so does a float32 product of 2048 x 2048 matrices, the machine's yardstick;
 medians of the rounds count, ratios are taken round by round.
 
@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-VOCABULARY, HEAD_WIDTH, THREADS, GEMM = 4096, 64, 2, 2048
+VOCABULARY, HEAD_WIDTH, GEMM = 4096, 64, 2048
 OURS, PEER, YARDSTICK = "tutelage Decoder", "transformers GPT2LMHeadModel", "float32 product"
 TARGET_RATIO = 1.3
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -183,11 +183,11 @@ CONTESTANTS: dict[str, tuple[Callable[[Size], tuple[nn.Module, Loss]], bool]] = 
 }
 
 
-def work(name: str, size: Size, line: Connection) -> None:
+def work(name: str, size: Size, threads: int, line: Connection) -> None:
     """Run in a process of its own: for each request, do one round and send its seconds."""
     from tutelage.models import keep_heap
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     if name == YARDSTICK:
         keep_heap()
@@ -224,7 +224,7 @@ def work(name: str, size: Size, line: Connection) -> None:
         line.send((time.perf_counter() - start) / updates)
 
 
-def measure(size: Size, names: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+def measure(size: Size, names: list[str], rounds: int, threads: int) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Return for each contestant its seconds of an update in every round, and its parameters."""
     spawn = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}
@@ -233,7 +233,7 @@ def measure(size: Size, names: list[str], rounds: int) -> tuple[dict[str, list[f
         parameters = {}
         for name in [YARDSTICK, *names]:
             lines[name], theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(name, size, theirs), daemon=True)
+            process = spawn.Process(target=work, args=(name, size, threads, theirs), daemon=True)
             process.start()
             # Without its own end of the line closed, a contestant that dies would be waited for without end.
             theirs.close()
@@ -293,7 +293,8 @@ def as_table(report: dict[str, Any]) -> str:
         ours = part["contestants"][OURS]
         lines += [
             "",
-            f"{name}: width {part['width']}, {part['layers']} layers, context {part['context']}, batch {part['batch']}; "
+            f"{name}: width {part['width']}, {part['layers']} layers, context {part['context']}, "
+            f"batch {part['batch']}; "
             f"{part['flops_per_token'] / 1e6:.1f} MFLOP a token; float32 product {part['gemm_gflops']:.0f} GFLOP/s",
             f"{'model':<42}{'M parameters':>14}{'tokens/s':>11}{'GFLOP/s':>9}{'of product':>12}{'to transformers':>17}",
         ]
@@ -315,23 +316,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds, interleaved")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="which sizes")
+    parser.add_argument("--threads", type=int, default=2, help="PyTorch threads; the targets are for 2")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds must be >= 1, got {options.rounds}")
+    if options.threads < 1:
+        parser.error(f"--threads must be >= 1, got {options.threads}")
     names, missing = list(CONTESTANTS), []
     if importlib.util.find_spec("litgpt") is None:
         names.remove("litgpt GPT")
         missing.append("litgpt is not installed and not measured: pip install --no-deps litgpt lightning")
     report: dict[str, Any] = {
         "machine": {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__},
-        "threads": THREADS,
+        "threads": options.threads,
         "rounds": options.rounds,
         "missing": missing,
         "sizes": {},
     }
     for name in options.sizes:
-        seconds, parameters = measure(SIZES[name], names, options.rounds)
+        seconds, parameters = measure(SIZES[name], names, options.rounds, options.threads)
         report["sizes"][name] = summary(SIZES[name], seconds, parameters)
     print(json.dumps(report) if options.json else as_table(report))
 

@@ -89,3 +89,5 @@ def test_limits_that_are_allowed():
     assert InfiniteLR(peak=1.0, total_steps=100, cooldown_end=85)(85) == 0.55
     assert InfiniteLR(peak=1.0, total_steps=100, constant=1.0)(60) == 1.0
     assert InfiniteLR(peak=1.0, cooldown_end=5, anneal=0.0)(9) == 0.55
+    gentle = InfiniteLR(peak=1.0, cooldown_end=4, kind="inverse-sqrt", steepness=0.5625)
+    assert gentle(2) == pytest.approx(1 - 0.45 * (1 - 1 / math.sqrt(1.28125)) / (1 - 1 / 1.25), rel=1e-14)

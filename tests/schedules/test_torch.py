@@ -315,6 +315,12 @@ def test_lightning_steps_it_each_update_and_resumes(tmp_path):
     trainer.save_checkpoint(tmp_path / "six.ckpt", weights_only=False)
     resumed, _ = train(12, str(tmp_path / "six.ckpt"))
     assert resumed.rates == schedule.to_array()[6:].tolist()
-    settings = schedule.to_lightning(make_optimizer())["lr_scheduler"]
-    assert isinstance(settings.pop("scheduler"), StepScheduler)
-    assert settings == {"interval": "step", "frequency": 1}
+
+
+def test_the_settings_lightning_is_given():
+    optimizer = make_optimizer()
+    settings = UBA(peak=0.1, total_steps=12).to_lightning(optimizer)
+    scheduler = settings["lr_scheduler"].pop("scheduler")
+    assert isinstance(scheduler, StepScheduler)
+    assert settings == {"optimizer": optimizer, "lr_scheduler": {"interval": "step", "frequency": 1}}
+    assert scheduler.optimizer is optimizer

@@ -54,7 +54,7 @@ def test_another_recipe_counts_from_its_own_start(tmp_path: Path) -> None:
     curve = read_curve(folder)
     again = schedules.ReWarm(peak=0.01, total_steps=20, warmup=4, start=0.001).to_array()
     np.testing.assert_array_equal(curve["lr"][20:], again)
-    assert [phase.own_clock for phase in read_run(folder).phases] == [False, True]
+    assert [phase.origin for phase in read_run(folder).phases] == [0, 20]
 
 
 def test_twice_and_killed_and_resumed_in_between(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ RECIPES = {
 
 
 def arguments(name: str, **changes) -> dict:
-    return {"recipe": RECIPES[name], "budget": "90steps", "seed": 4, "checkpoint_every": 7, "eval_every": 20} | changes
+    return {"recipe": RECIPES[name], "budget": "96steps", "seed": 4, "checkpoint_every": 7, "eval_every": 20} | changes
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -43,7 +43,7 @@ def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["momentum", "search"])
-@pytest.mark.parametrize("updates", [(1, 1), (6, 1, 9), (20, 20, 3), (89,), (90,)])
+@pytest.mark.parametrize("updates", [(1, 1), (6, 1, 9), (20, 20, 3), (95,), (96,)])
 def test_killed_between_two_given_updates(tmp_path: Path, name: str, updates: tuple[int, ...]) -> None:
     settings = arguments(name)
     whole = train(toy(), out=tmp_path / "whole", **settings)
@@ -147,7 +147,7 @@ def test_two_processes_cannot_train_the_same_run(tmp_path: Path, monkeypatch) ->
     finally:
         process.kill()
         process.join()
-    assert train(toy(), out=tmp_path / "run", resume=True, **settings).steps == 90
+    assert train(toy(), out=tmp_path / "run", resume=True, **settings).steps == 96
 
 
 def test_a_finished_run_is_read_not_repeated(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 A training algorithm is scored by how long it takes to reach a fixed validation target on each of several workloads,
 tuning included. *Trial* and *study* are the benchmark's words here: a trial is one run, a study is the set of runs of
-which the best counts, and a workload's time is the median over studies. Reading the benchmark's logs and ranking
-submissions by name is in :mod:`tutelage.evaluation.algoperf_logs` and :mod:`tutelage.evaluation.algoperf_scores`.
+which the best counts, and a workload's time is the median over studies. Targets and rules are in
+:mod:`tutelage.evaluation.algoperf_targets`, scores by name in :mod:`tutelage.evaluation.algoperf_scores`, and the
+benchmark's own logs are read by :mod:`tutelage.evaluation.algoperf_logs`.
 
 Source: Dahl et al., Benchmarking Neural Network Training Algorithms, 2023, arXiv 2306.07179; the sections named below
 are those of the benchmark's documentation (mlcommons/algorithmic-efficiency, docs/DOCUMENTATION.md), whose formulas
@@ -12,77 +13,25 @@ carry no numbers. Profiles: Dolan and Moré, 2002, arXiv cs/0102001, equations 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "Ruleset",
-    "Targets",
-    "TuningRules",
-    "best_setting",
     "count_variants",
     "first_reached",
     "geometric_speedup",
     "performance_profile",
     "performance_ratios",
     "profile_score",
-    "set_target",
     "time_to_target",
     "workload_time",
 ]
 
 Floats = NDArray[np.float64]
-Ruleset = Literal["external", "self"]
 Scale = Literal["linear", "log"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuningRules:
-    """How often a submission is run on a workload, and for how long.
-
-    The defaults are the current external rules; round 0.5 had 5 studies, and 3 times the budget for self-tuning.
-
-    Args:
-        ruleset: ``"external"``: the best of several trials counts. ``"self"``: one trial a study, nothing to tune.
-        studies: Independent repeats, >= 1, the median of which counts.
-        trials: Runs in each study, >= 1; 1 under ``"self"``.
-        budget_factor: By which the workload's longest allowed time is multiplied, > 0.
-
-    Raises:
-        ValueError: A number out of range, an unknown ruleset, or more than one trial under ``"self"``.
-
-    Example:
-        >>> TuningRules(ruleset="self", trials=1, budget_factor=1.5).longest(7703)
-        11554.5
-
-    Source:
-        Documentation, "Tuning Rulesets".
-    """
-
-    ruleset: Ruleset = "external"
-    studies: int = 3
-    trials: int = 5
-    budget_factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check every argument."""
-        if self.ruleset not in ("external", "self"):
-            raise ValueError(f'TuningRules: ruleset must be "external" or "self", got {self.ruleset!r}.')
-        for name, value in (("studies", self.studies), ("trials", self.trials)):
-            if value < 1:
-                raise ValueError(f"TuningRules: {name} must be >= 1, got {value}.")
-        if self.ruleset == "self" and self.trials != 1:
-            raise ValueError(f"TuningRules: trials must be 1 where nothing is tuned from outside, got {self.trials}.")
-        if not (np.isfinite(self.budget_factor) and self.budget_factor > 0):
-            raise ValueError(f"TuningRules: budget_factor must be a finite number > 0, got {self.budget_factor}.")
-
-    def longest(self, max_runtime: float) -> float:
-        """Return the time after which a run counts as a miss, in the unit of ``max_runtime``."""
-        return self.budget_factor * max_runtime
 
 
 def first_reached(values: ArrayLike, target: float, *, lower_is_better: bool) -> int | None:
@@ -126,7 +75,7 @@ def time_to_target(
         values: Validation metric at each evaluation, same shape; NaN is a miss.
         target: Value to reach.
         lower_is_better: Direction of the metric.
-        longest: Time after which reaching the target no longer counts (:meth:`TuningRules.longest`).
+        longest: Time after which reaching the target no longer counts (``TuningRules.longest``).
 
     Raises:
         ValueError: Shapes that differ, times that are negative, NaN or falling, or a target that is not finite.
@@ -290,7 +239,7 @@ def profile_score(
         times: Shape ``(submissions, workloads)``, > 0, infinity for a miss.
         r_max: Slower than this many times the best earns nothing, > 1; 4 in the benchmark.
         points: Left out, the closed form. Given, the trapezoid rule over that many equally spaced factors; the
-            reference takes 100, which is higher by at most ``1 / (2 (points - 1))``.
+            reference takes 100. It differs from the closed form by at most ``1 / (2 (points - 1))``.
         scale: ``"linear"`` as all published scores; ``"log"`` is offered by the reference code too.
 
     Returns:
@@ -359,102 +308,6 @@ def geometric_speedup(times: ArrayLike, reference: ArrayLike, max_runtime: Array
         raise ValueError("geometric_speedup: max_runtime must be finite and > 0.")
     finite, finite_base = (np.where(np.isinf(part), limit + 1, part) for part in (table, base))
     return np.asarray(np.exp(np.log(finite_base / finite).mean(axis=1)), dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """What a tuned baseline sets as the mark to reach.
-
-    Attributes:
-        validation: Validation value that stops the clock.
-        test: Test value for the side analysis, or ``None`` where no test values were given.
-        reached: How many of the runs reached the validation target.
-        runs: How many runs there were.
-    """
-
-    validation: float
-    test: float | None
-    reached: int
-    runs: int
-
-
-def best_setting(values: Mapping[str, ArrayLike], *, lower_is_better: bool) -> str:
-    """Return the tuning run with the best validation value, which is then re-run to set the target.
-
-    Args:
-        values: Name of each algorithm and setting to its validation metric, one value or one an evaluation; NaN is
-            passed over.
-        lower_is_better: Direction of the metric.
-
-    Raises:
-        ValueError: No runs, or none with a finite value.
-
-    Example:
-        >>> best_setting({"adamw-1": [0.5, 0.4], "nadamw-7": [0.6, 0.35, 0.37]}, lower_is_better=True)
-        'nadamw-7'
-
-    Source:
-        Documentation, "Defining Target Performance" (AdamW, NadamW, Nesterov, heavy ball; 200 trials each).
-    """
-    best = {name: _best(row, lower_is_better) for name, row in values.items()}
-    known = {name: value for name, value in best.items() if np.isfinite(value)}
-    if not known:
-        raise ValueError("best_setting: give at least one run with a finite validation value.")
-    return min(known, key=lambda name: known[name] if lower_is_better else -known[name])
-
-
-def set_target(
-    validation: Sequence[ArrayLike], test: Sequence[ArrayLike] | None = None, *, lower_is_better: bool
-) -> Targets:
-    """Return the targets that repeated runs of a tuned baseline set; do this before looking at any submission.
-
-    **Formula**: with ``v_i`` and ``u_i`` the best validation and test value of repeat ``i``, the validation target is
-    ``median_i v_i`` and the test target the worst ``u_i`` among the repeats with ``v_i`` at or past it. The median
-    instead of the best keeps a lucky run from setting a mark that its own algorithm would mostly miss.
-
-    Args:
-        validation: One entry a repeat, its validation metric over evaluations, or its best value alone; at least 2
-            repeats (20 in the benchmark). A repeat without a finite value (diverged) counts as the worst.
-        test: The same for the test metric.
-        lower_is_better: Direction of both metrics.
-
-    Raises:
-        ValueError: Fewer than 2 repeats, as many tests as repeats not given, or half of the repeats diverged.
-
-    Example:
-        >>> found = set_target([[0.5, 0.30], [0.4, 0.34], [0.6, 0.31], [0.35]], [0.33, 0.36, 0.35, 0.4],
-        ...                    lower_is_better=True)
-        >>> round(found.validation, 3), found.test, found.reached
-        (0.325, 0.35, 2)
-
-    Source:
-        Documentation, "Defining Target Performance and max_runtime".
-    """
-    if len(validation) < 2:
-        raise ValueError(f"set_target: give at least 2 repeats of the tuned baseline, got {len(validation)}.")
-    if test is not None and len(test) != len(validation):
-        raise ValueError(f"set_target: {len(validation)} repeats need as many test values, got {len(test)}.")
-    worst = np.inf if lower_is_better else -np.inf
-    best = np.array([_best(row, lower_is_better) for row in validation])
-    best = np.where(np.isnan(best), worst, best)
-    if np.isinf(best).sum() * 2 >= len(best):
-        raise ValueError(f"set_target: {np.isinf(best).sum()} of {len(best)} repeats have no finite validation value.")
-    target = float(np.median(best))
-    reached = best <= target if lower_is_better else best >= target
-    if test is None:
-        return Targets(validation=target, test=None, reached=int(reached.sum()), runs=len(best))
-    tests = np.array([_best(row, lower_is_better) for row in test])[reached]
-    if np.isnan(tests).any():
-        raise ValueError("set_target: a repeat that reached the validation target has no finite test value.")
-    worst_test = float(tests.max() if lower_is_better else tests.min())
-    return Targets(validation=target, test=worst_test, reached=int(reached.sum()), runs=len(best))
-
-
-def _best(values: ArrayLike, lower_is_better: bool) -> float:
-    """Return the best finite value of a run, NaN where it has none."""
-    row = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    row = row[np.isfinite(row)]
-    return float("nan") if not len(row) else float(row.min() if lower_is_better else row.max())
 
 
 def _checked(where: str, times: ArrayLike, shape: str, *, least: float | None = None) -> Floats:

@@ -14,24 +14,25 @@ from tutelage.models._fused import rms_norm, rotated_projection, squared_relu_ml
 class Block(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; no biases, no gains.
 
+    The two matrices that write to the stream start at zero, so a fresh layer is the identity and the stream's size does
+    not grow with depth: the idea of ReZero (Bachlechner et al., 2020, arXiv 2003.04887, section 3) without its gate.
+
     The matrices are parameters, not ``nn.Linear``: a tool that replaces linear layers would otherwise be passed over in
     silence by the fused path.
 
     Args:
         width: Width of the residual stream.
         heads: Attention heads.
-        residual_deviation: Standard deviation of the two matrices that write to the residual stream.
-        deviation: Standard deviation of the others.
         fused: Backward passes written by hand.
     """
 
-    def __init__(self, width: int, heads: int, *, deviation: float, residual_deviation: float, fused: bool) -> None:
+    def __init__(self, width: int, heads: int, *, fused: bool) -> None:
         super().__init__()
         self.heads, self.fused = heads, fused
-        self.query_key_value = normal_parameter(3 * width, width, deviation)
-        self.attention_out = normal_parameter(width, width, residual_deviation)
-        self.expand = normal_parameter(4 * width, width, deviation)
-        self.contract = normal_parameter(width, 4 * width, residual_deviation)
+        self.query_key_value = normal_parameter(3 * width, width)
+        self.attention_out = nn.Parameter(torch.zeros(width, width))
+        self.expand = normal_parameter(4 * width, width)
+        self.contract = nn.Parameter(torch.zeros(width, 4 * width))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *, causal: bool = False) -> torch.Tensor:
         """Return the stream after this layer.
@@ -49,20 +50,13 @@ class Block(nn.Module):
         return x + squared_relu_mlp(rms_norm(x, fused=self.fused), self.expand, self.contract, fused=self.fused)
 
 
-def normal_parameter(rows: int, columns: int, deviation: float) -> nn.Parameter:
-    """Return a matrix of normal random numbers from PyTorch's generator."""
-    return nn.Parameter(torch.empty(rows, columns).normal_(0.0, deviation))
+def normal_parameter(rows: int, width: int) -> nn.Parameter:
+    """Return a matrix that reads from the residual stream, with normal random entries from PyTorch's generator.
 
-
-def deviations(width: int, layers: int) -> tuple[float, float]:
-    """Return the standard deviations of ordinary and of residual matrices.
-
-    ``sqrt(2 / (5 width))`` (Transformers without tears, Nguyen and Salazar, 2019, arXiv 1910.05895, section 2.2), which
-    is GPT-2's 0.02 at width 1,000; residual matrices that over ``sqrt(2 layers)``, as GPT-2 does (Radford et al., 2019,
-    section 2.3), so that the stream's size does not grow with depth.
+    Their standard deviation is ``sqrt(2 / (5 width))`` (Transformers without tears, Nguyen and Salazar, 2019, arXiv
+    1910.05895, section 2.2), which at width 1,000 is GPT-2's 0.02.
     """
-    deviation = math.sqrt(2 / (5 * width))
-    return deviation, deviation / math.sqrt(2 * layers)
+    return nn.Parameter(torch.empty(rows, width).normal_(0.0, math.sqrt(2 / (5 * width))))
 
 
 def check_sizes(name: str, *, width: int, heads: int, **positive: int) -> None:

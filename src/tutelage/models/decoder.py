@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tutelage.models._block import Block, check_sizes, check_tokens, deviations, embed
+from tutelage.models._block import Block, check_sizes, check_tokens, embed, normal_parameter
 from tutelage.models._fused import rms_norm
 from tutelage.models._sizes import Size, find_size
 from tutelage.models.cross_entropy import Reduction, linear_cross_entropy, plain_linear_cross_entropy
@@ -110,8 +110,9 @@ class Decoder(nn.Module):
     **Formula**: with ``N(x) = x / sqrt(mean(x^2) + 1e-6)``, for each layer ``x = x + A(N(x))``, ``x = x + M(N(x))``,
     ``M(x) = C relu(E x)^2``; logits ``W N(x)`` with ``W`` the embedding.
 
-    Weights start normal with deviation ``sqrt(2 / (5 width))``, those that write to the residual stream with that over
-    ``sqrt(2 layers)``, drawn from PyTorch's generator; so a seed fixes them.
+    Weights start normal with deviation ``sqrt(2 / (5 width))``, drawn from PyTorch's generator, so a seed fixes them;
+    those that write to the residual stream start at zero. On short runs this learned faster at every rate tried than
+    GPT-2's deviation of 0.02, and than residual weights scaled by ``1 / sqrt(2 layers)``.
 
     Args:
         config: Sizes; :meth:`DecoderConfig.preset` names some.
@@ -130,8 +131,8 @@ class Decoder(nn.Module):
         >>> tokens = torch.arange(8).view(2, 4)
         >>> model(tokens).shape
         torch.Size([2, 4, 256])
-        >>> bool(abs(model(tokens, targets=tokens + 1) - 5.6) < 0.5)  # log 256 = 5.5
-        True
+        >>> round(model(tokens, targets=tokens + 1).item(), 1)
+        6.3
 
     Use with:
         PyTorch: ``model(tokens, targets).backward()``; autocast, accumulation and DDP as usual. tutelage:
@@ -145,26 +146,17 @@ class Decoder(nn.Module):
         Like :class:`tutelage.models.Encoder`, but each position sees only itself and what came before.
 
     Source:
-        Attention Is All You Need, 2017, arXiv 1706.03762; pre-norm and scaled residual weights: GPT-2, Radford et al.,
-        2019, section 2.3; RMSNorm: arXiv 1910.07467; rotary positions: arXiv 2104.09864; squared ReLU: arXiv
-        2109.08668; tied embeddings: arXiv 1608.05859; first weights: arXiv 1910.05895, section 2.2.
+        Attention Is All You Need, 2017, arXiv 1706.03762; pre-norm: GPT-2, Radford et al., 2019, section
+        2.3; RMSNorm: arXiv 1910.07467; rotary positions: arXiv 2104.09864; squared ReLU: arXiv
+        2109.08668; tied embeddings: arXiv 1608.05859; first weights: arXiv 1910.05895, section 2.2,
+        and arXiv 2003.04887, section 3.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        deviation, residual_deviation = deviations(config.width, config.layers)
-        self.embedding = nn.Parameter(torch.empty(config.vocabulary_size, config.width).normal_(0.0, deviation))
-        self.blocks = nn.ModuleList(
-            Block(
-                config.width,
-                config.heads,
-                deviation=deviation,
-                residual_deviation=residual_deviation,
-                fused=config.fused,
-            )
-            for _ in range(config.layers)
-        )
+        self.embedding = normal_parameter(config.vocabulary_size, config.width)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, fused=config.fused) for _ in range(config.layers))
 
     def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the normalised last hidden states, ``(batch, length, width)``; logits are these times the embedding.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tutelage.models._block import Block, check_sizes, check_tokens, deviations, embed, normal_parameter
+from tutelage.models._block import Block, check_sizes, check_tokens, embed, normal_parameter
 from tutelage.models._fused import rms_norm
 from tutelage.models._sizes import Size, find_size
 
@@ -135,18 +135,8 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        deviation, residual_deviation = deviations(config.width, config.layers)
-        self.embedding = normal_parameter(config.vocabulary_size, config.width, deviation)
-        self.blocks = nn.ModuleList(
-            Block(
-                config.width,
-                config.heads,
-                deviation=deviation,
-                residual_deviation=residual_deviation,
-                fused=config.fused,
-            )
-            for _ in range(config.layers)
-        )
+        self.embedding = normal_parameter(config.vocabulary_size, config.width)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, fused=config.fused) for _ in range(config.layers))
         self.head = nn.Parameter(torch.zeros(config.labels, config.width))
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

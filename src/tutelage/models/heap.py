@@ -38,9 +38,9 @@ def keep_heap() -> bool:
         Once, before training on a CPU; ``tutelage.train`` calls it. Memory on an accelerator is not touched.
 
     Helps / does not help:
-        1.2 to 1.4 times as many tokens a second for models of 0.9 to 3.5 million parameters whose logits are kept
-        whole; less with :func:`~tutelage.models.linear_cross_entropy`, which needs no such blocks. The process keeps
-        its peak memory until it ends.
+        Models whose logits are kept whole gain most; with :func:`~tutelage.models.linear_cross_entropy`, which needs no
+        such blocks, there is less left to gain (``benchmarks/throughput.py`` shows both). The process keeps its peak
+        memory until it ends.
 
     Relations:
         Same effect as the environment ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1`` at start; an allocator such as

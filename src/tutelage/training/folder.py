@@ -42,14 +42,14 @@ class Phase:
         start: First update of the phase.
         total_steps: Updates in the run up to the phase's end; ``None`` for a budget in seconds.
         seconds: End of the phase in seconds of training, for a budget in seconds.
-        own_clock: The schedule counts from the phase's start, not from the run's.
+        origin: Update that the schedule counts from: the run's first, or that of the phase which brought a recipe.
     """
 
     recipe: str
     start: int = 0
     total_steps: int | None = None
     seconds: float | None = None
-    own_clock: bool = False
+    origin: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tutelage.training.folder import (
     write_record,
 )
 from tutelage.training.recipe import Recipe
-from tutelage.training.resolve import clock_of, is_controller, schedule_of, unit_clock
+from tutelage.training.resolve import clock_of, searches, unit_clock
 from tutelage.training.result import RunResult
 from tutelage.training.settings import LoopSettings
 
@@ -156,6 +156,11 @@ def _begin_phase(workload: Workload, folder: Path, by: str, recipe: str | Recipe
             "extended."
         )
     choice = _recipe_of_phase(record, workload, recipe)
+    if searches(choice):
+        raise ConfigError(
+            f'"{choice.schedule}" searches from the start of a run and cannot extend one; give --recipe another '
+            "schedule."
+        )
     duration = parse_duration(by, argument="extend")
     if not isinstance(duration, Duration) or duration.unit == "seconds" or duration.amount <= 0:
         raise ConfigError(f"extend={by}: write how many more steps, examples or tokens, such as 2000steps.")
@@ -164,14 +169,10 @@ def _begin_phase(workload: Workload, folder: Path, by: str, recipe: str | Recipe
         raise ConfigError(f"extend={by} does not pay for one update of {record.batch_size} examples.")
     # Where the weights are, which is before the end of the budget if a search or a callback took a part of it.
     start = int(result["steps"])
-    phase = Phase(str(choice), start=start, total_steps=start + extra, own_clock=recipe is not None)
+    origin = record.phases[-1].origin if recipe is None else start
+    phase = Phase(str(choice), start=start, total_steps=start + extra, origin=origin)
     extended = dataclasses.replace(record, phases=(*record.phases, phase))
     check(workload, extended, loop, folder)
-    if is_controller(schedule_of(phase, record, workload)):
-        raise ConfigError(
-            f'"{choice.schedule}" searches from the start of a run and cannot extend one; give --recipe another '
-            "schedule."
-        )
     _check_checkpoint(folder, start)
     (folder / RESULT_FILE).rename(folder / f"result.phase-{len(record.phases)}.json")
     expand(folder)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.durations import Budget, Clock
 from tutelage.errors import ConfigError
+from tutelage.registry import find
+from tutelage.schedules import Schedule
+from tutelage.specs import parse_spec
 from tutelage.training.folder import Phase, RunRecord
 from tutelage.training.recipe import Recipe, resolve_schedule
 
@@ -36,8 +39,14 @@ def unit_clock(workload: Workload, batch_size: int) -> Clock:
     return Clock(None, batch_size, None if per_example is None else batch_size * per_example)
 
 
+def searches(recipe: Recipe) -> bool:
+    """Return whether a recipe's schedule finds its rates while it runs."""
+    spec = recipe.schedule
+    return "+" not in spec and not issubclass(find("schedules", parse_spec(spec).name).load(), Schedule)
+
+
 def is_controller(schedule: Any) -> bool:
-    """Return whether a resolved schedule finds its rates while it runs."""
+    """Return whether a resolved schedule is the settings of a controller."""
     return hasattr(schedule, "controller")
 
 
@@ -48,7 +57,7 @@ def schedule_of(phase: Phase, record: RunRecord, workload: Workload) -> Any:
         ConfigError: The spec cannot be used in this run.
     """
     choice = Recipe.parse(phase.recipe)
-    total = VIRTUAL_STEPS if phase.total_steps is None else phase.total_steps - (phase.start if phase.own_clock else 0)
+    total = VIRTUAL_STEPS if phase.total_steps is None else phase.total_steps - phase.origin
     units = unit_clock(workload, record.batch_size)
     clock = dataclasses.replace(units, total_steps=total, virtual=phase.seconds is not None)
     schedule = resolve_schedule(choice, clock=clock, peak=choice.peak or record.peak)

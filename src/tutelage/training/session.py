@@ -401,7 +401,7 @@ class Session:
         """Return the schedule's rate for update ``step``."""
         if self.phase.seconds is not None:
             return float(self.schedule(min(1.0, self._clock / self.phase.seconds) * VIRTUAL_STEPS))
-        local = step - self.phase.start if self.phase.own_clock else step
+        local = step - self.phase.origin
         index = local - self._rates_from
         if not 0 <= index < len(self._rates):
             self._rates_from, index = local, 0

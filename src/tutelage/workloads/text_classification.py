@@ -71,9 +71,10 @@ class TextClassification:
     Helps / does not help:
         A tenth of each label's texts is held out by the hash of their own content. Our encoder learns from nothing but
         the rows; on a few thousand of them a bag of words is hard to beat, which the notes make plain.
-        Default peak at ``size="nano"``: the best mean of two seeds after 300 updates of 32 texts (AdamW, cosine with 5 %
-        warm-up) among 0.001, 0.002, 0.004, 0.008 and 0.016: losses LOSSES. Other sizes take it times 64 over their
-        width (the rule of arXiv 2203.03466 for Adam), and pre-trained models 5e-5; those were not swept.
+        Default peak at ``size="nano"``: best mean of two seeds after 300 updates of 32 texts (AdamW, cosine, 5 %
+        warm-up): 0.001, 0.002, 0.004, 0.008, 0.016 ended at losses 1.243, 0.939, 0.799, 0.889, 1.076 (Python 3.11.7),
+        0.004 at accuracy 0.74 where a bag of words reaches 0.86. Other sizes take it times 64 over their width (the
+        rule of arXiv 2203.03466 for Adam), pre-trained models 5e-5 and random ones 1e-3; those were not swept.
 
     Relations:
         Like :class:`TextLM`, which predicts every token instead of one label.
