@@ -1,12 +1,14 @@
 """Tokens a second of training our decoder, beside transformers' GPT-2, litgpt and a plain model, in one run.
 
-    python benchmarks/throughput.py [--rounds 7] [--sizes tiny small base] [--threads 2] [--json]
+    python benchmarks/throughput.py [--rounds 7] [--sizes tiny small base] [--threads 2]
+        [--processor-time] [--json]
 
 An update is everything: forward, backward, gradient clipping, AdamW. All models have the same width, layers, context,
 vocabulary and batch, 64-wide heads and tied embeddings. Each contestant lives in a process of its own, as a user would
-run it; ours calls keep_heap() as the training loop does, the peers also appear with it. The contestants
-take turns, each round in another order, and so does a float32 product of 2048 x 2048 matrices, the machine's yardstick;
-medians of the rounds count, ratios are taken round by round.
+run it; ours calls keep_heap() as the training loop does, the peers also appear with it. The contestants take turns,
+each round in another order, and so does a float32 product of 2048 x 2048 matrices, the machine's yardstick; medians of
+the rounds count, ratios are taken round by round. On a busy machine use --threads 1 --processor-time: other processes
+then cost a contestant cache, but no time.
 
 GFLOP/s count 6 operations for each parameter in a matrix product (the tied embedding once) and token: 5.5, 20.4 and
 62.5 million a token. Attention's own products are real work too but are left out, for all alike.
@@ -183,10 +185,11 @@ CONTESTANTS: dict[str, tuple[Callable[[Size], tuple[nn.Module, Loss]], bool]] = 
 }
 
 
-def work(name: str, size: Size, threads: int, line: Connection) -> None:
+def work(name: str, size: Size, threads: int, processor_time: bool, line: Connection) -> None:
     """Run in a process of its own: for each request, do one round and send its seconds."""
     from tutelage.models import keep_heap
 
+    clock = time.process_time if processor_time else time.perf_counter
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if name == YARDSTICK:
@@ -218,13 +221,15 @@ def work(name: str, size: Size, threads: int, line: Connection) -> None:
         once()
     line.send(parameters)
     while line.recv():
-        start = time.perf_counter()
+        start = clock()
         for _ in range(updates):
             once()
-        line.send((time.perf_counter() - start) / updates)
+        line.send((clock() - start) / updates)
 
 
-def measure(size: Size, names: list[str], rounds: int, threads: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+def measure(
+    size: Size, names: list[str], rounds: int, threads: int, processor_time: bool
+) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Return for each contestant its seconds of an update in every round, and its parameters."""
     spawn = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}
@@ -233,7 +238,7 @@ def measure(size: Size, names: list[str], rounds: int, threads: int) -> tuple[di
         parameters = {}
         for name in [YARDSTICK, *names]:
             lines[name], theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(name, size, threads, theirs), daemon=True)
+            process = spawn.Process(target=work, args=(name, size, threads, processor_time, theirs), daemon=True)
             process.start()
             # Without its own end of the line closed, a contestant that dies would be waited for without end.
             theirs.close()
@@ -317,12 +322,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds, interleaved")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="which sizes")
     parser.add_argument("--threads", type=int, default=2, help="PyTorch threads; the targets are for 2")
+    parser.add_argument("--processor-time", action="store_true", help="count processor time; needs --threads 1")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds must be >= 1, got {options.rounds}")
     if options.threads < 1:
         parser.error(f"--threads must be >= 1, got {options.threads}")
+    if options.processor_time and options.threads != 1:
+        parser.error("--processor-time adds up over threads; use it with --threads 1")
     names, missing = list(CONTESTANTS), []
     if importlib.util.find_spec("litgpt") is None:
         names.remove("litgpt GPT")
@@ -330,12 +338,13 @@ def main() -> None:
     report: dict[str, Any] = {
         "machine": {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__},
         "threads": options.threads,
+        "clock": "processor" if options.processor_time else "wall",
         "rounds": options.rounds,
         "missing": missing,
         "sizes": {},
     }
     for name in options.sizes:
-        seconds, parameters = measure(SIZES[name], names, options.rounds, options.threads)
+        seconds, parameters = measure(SIZES[name], names, options.rounds, options.threads, options.processor_time)
         report["sizes"][name] = summary(SIZES[name], seconds, parameters)
     print(json.dumps(report) if options.json else as_table(report))
 

@@ -58,12 +58,12 @@ def test_every_run_is_listed_with_its_status(many: Path) -> None:
 def test_conditions_orders_and_whole_queries(many: Path) -> None:
     low = query_runs(many, where="final_loss < 0.10 and seed = 0", order="final_loss desc").to_pylist()
     assert [row["final_loss"] for row in low] == [0.09, 0.06, 0.03]
-    assert query_runs(many, where="recipe like 'uba:phi=5%' and status = 'unfinished'").num_rows == 2
+    assert query_runs(many, where="recipe like 'uba:phi=2%' and status = 'unfinished'").num_rows == 10
     grouped = query_runs(
         many, sql="select workload, count(*) as n, min(final_loss) as best from runs where tokens > 0 group by 1 order by 1"
     )
     assert grouped.to_pylist() == [
-        {"workload": "digits", "n": 130, "best": 0.04},
+        {"workload": "digits", "n": 140, "best": 0.04},
         {"workload": "text-lm", "n": 140, "best": 0.03},
     ]
     assert query_runs(many, where="false").num_rows == 0
@@ -80,7 +80,7 @@ def test_columns_have_their_types_where_no_run_has_a_value(tmp_path: Path) -> No
     ({"where": "final_loss <"}, "syntax error"),
     ({"order": "nothing"}, "nothing"),
     ({"sql": "select * from rums"}, "rums"),
-    ({"sql": "create table mine as select 1"}, "it returns no rows"),
+    ({"sql": " "}, "it returns no rows"),
     ({"sql": "select 1", "where": "true"}, "Give either a whole query"),
     ({"sql": "select * from read_text('{secret}')"}, "disabled|Permission"),
     ({"where": "folder in (select content from read_text('{secret}'))"}, "disabled|Permission"),

@@ -127,10 +127,16 @@ class Stall(Callback):
 
 
 def wait_for_kill(note: Path) -> None:
+    answer = signal.getsignal(signal.SIGINT)
+
+    def answer_and_tell(number: int, frame: Any) -> None:
+        answer(number, frame)
+        woken(note).touch()
+
+    signal.signal(signal.SIGINT, answer_and_tell)
     note.touch()
     while True:
         signal.pause()
-        woken(note).touch()
 
 
 def woken(note: Path) -> Path:

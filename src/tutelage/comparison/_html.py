@@ -9,7 +9,6 @@ from typing import Any
 
 from tutelage.comparison._records import ArmComparison, ArmSummary, Cell, ComparisonResult
 from tutelage.comparison.table import cost_line, duration, p_text, signed, with_spread
-from tutelage.evaluation.verdicts import number
 
 COLOURS = 8
 _MARKS = {"better": "▲", "worse": "▼", "no difference": "=", "inconclusive": "?"}
@@ -29,7 +28,9 @@ def text(value: object) -> str:
 
 def title(result: ComparisonResult) -> str:
     """Return the title of the page."""
-    return f"{_plural(len(_names(result)), 'recipe')} compared on {', '.join(_unique(c.workload for c in result.cells))}"
+    return (
+        f"{_plural(len(_names(result)), 'recipe')} compared on {', '.join(_unique(c.workload for c in result.cells))}"
+    )
 
 
 def colours(result: ComparisonResult) -> dict[str, str]:
@@ -55,14 +56,23 @@ def body(
         _cell(result, cell, index, shades, has_curves[index], several) for index, cell in enumerate(result.cells)
     ]
     return "\n".join(
-        [_header(result, several), "<main>", *sections, _notes(result), _reading(result), _again(commands)]
-        + [_provenance(result, provenance), "</main>"]
-        + ["<footer>Made by tutelage. This file needs nothing else: keep it, send it, open it offline.</footer>"]
+        [
+            _header(result, several),
+            "<main>",
+            *sections,
+            _notes(result),
+            _reading(result),
+            _again(commands),
+            _provenance(result, provenance),
+            "</main>",
+            "<footer>Made by tutelage. This file needs nothing else: keep it, send it, open it offline.</footer>",
+        ]
     )
 
 
 def _header(result: ComparisonResult, several: bool) -> str:
     first = result.cells[0]
+    workloads = text(", ".join(_unique(cell.workload for cell in result.cells)))
     facts = {
         "arms": len(_names(result)),
         "seeds": len({run.seed for run in result.runs}),
@@ -85,7 +95,7 @@ def _header(result: ComparisonResult, several: bool) -> str:
     strip = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
     return (
         '<a class="skip" href="#cell-0">Skip to the results</a><header><div class="top">'
-        f'<p class="eyebrow">Comparison of training recipes · {text(", ".join(_unique(c.workload for c in result.cells)))}'
+        f'<p class="eyebrow">Comparison of training recipes · {workloads}'
         '</p><button type="button" id="theme" hidden>Theme: auto</button></div>'
         f'{said}<dl class="facts">{strip}</dl></header>'
     )
@@ -129,18 +139,19 @@ def _forest(result: ComparisonResult, cell: Cell, shades: Mapping[str, str]) -> 
     percent = f"{100 * result.confidence:.4g}"
     about = f"Dot: mean. Bar: {percent} % interval. Small marks: single seeds."
     if result.margin:
-        about += f" Shaded: differences up to {number(result.margin)}, which do not matter."
+        about += f" Shaded: differences up to {result.margin:g}, which do not matter."
     return (
         f"<h3>How much do they differ from {text(result.baseline)}?</h3>"
         f'<p class="sub">Difference in {text(cell.metric)}, paired by seed. {about}</p>'
         '<div class="scroll"><table class="forest"><thead><tr><th scope="col">arm</th>'
-        f'<th scope="col" class="plot"><span class="ends"><span>← {sides[0]}</span><span>{sides[1]} →</span></span></th>'
+        f'<th scope="col" class="plot"><span class="ends"><span>← {sides[0]}</span><span>{sides[1]} →</span></span>'
+        "</th>"
         f'<th scope="col" class="num">difference</th><th scope="col" class="num">{percent} % interval</th>'
         '<th scope="col" class="num"><abbr title="p value, adjusted for the number of arms by Holm\'s method">p</abbr>'
         f'</th><th scope="col">verdict</th></tr></thead><tbody>{rows}</tbody>'
         f'<tfoot aria-hidden="true"><tr><td></td><td class="plot"><div class="axis">{axis}</div></td>'
         '<td colspan="4"></td></tr></tfoot></table></div>'
-        f"<ul class=\"sentences\">{''.join(f'<li>{text(item.sentence)}</li>' for item in found)}</ul>"
+        f'<ul class="sentences">{"".join(f"<li>{text(item.sentence)}</li>" for item in found)}</ul>'
     )
 
 
@@ -167,8 +178,8 @@ def _charts(cell: Cell, index: int) -> str:
     """Return the frame that the script fills."""
     return (
         '<h3>How did they learn?</h3><noscript><p class="sub">Curves need JavaScript; all numbers stand in the tables.'
-        f'</p></noscript><div class="charts" data-chart="{index}" aria-label="Learning curves of {text(cell.workload)}">'
-        "</div>"
+        f'</p></noscript><div class="charts" role="group" data-chart="{index}" '
+        f'aria-label="Learning curves of {text(cell.workload)}"></div>'
     )
 
 
@@ -193,7 +204,11 @@ _NUM = ' class="num"'
 
 
 def _arm_row(arm: ArmSummary, baseline: str, shade: str, costs: Sequence[str]) -> str:
-    ends = "none" if arm.low is None or arm.high is None else f"{with_spread(arm.low, arm.sd)} to {with_spread(arm.high, arm.sd)}"
+    ends = (
+        "none"
+        if arm.low is None or arm.high is None
+        else f"{with_spread(arm.low, arm.sd)} to {with_spread(arm.high, arm.sd)}"
+    )
     seeds = []
     for seed, value in zip(arm.seeds, arm.per_seed, strict=True):
         shown = "missing" if seed in arm.missing_seeds else with_spread(value, arm.sd)
@@ -228,13 +243,16 @@ def _fairness(cell: Cell) -> str:
     )
     rows = "".join(
         f'<tr><th scope="row">{seed}</th>'
-        + "".join(f"<td><code>{text(cell.hashes.get(str(seed), {}).get(kind, 'differ')[:16])}</code></td>" for kind in known)
+        + "".join(
+            f"<td><code>{text(cell.hashes.get(str(seed), {}).get(kind, 'differ')[:16])}</code></td>" for kind in known
+        )
         + "</tr>"
         for seed in cell.seeds
     )
     heads = "".join(f'<th scope="col">{_SAME[kind]}</th>' for kind in known)
     return (
-        f'<details class="fair"><summary>Same start for all arms: {said}</summary><div class="scroll"><table><thead><tr>'
+        f'<details class="fair"><summary>Same start for all arms: {said}</summary>'
+        '<div class="scroll"><table><thead><tr>'
         f'<th scope="col">seed</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details>'
     )
 
@@ -242,20 +260,22 @@ def _fairness(cell: Cell) -> str:
 def _notes(result: ComparisonResult) -> str:
     if not result.notes:
         return ""
-    return f'<section><h2>Notes</h2><ul>{"".join(f"<li>{text(note)}</li>" for note in result.notes)}</ul></section>'
+    return f"<section><h2>Notes</h2><ul>{''.join(f'<li>{text(note)}</li>' for note in result.notes)}</ul></section>"
 
 
 def _reading(result: ComparisonResult) -> str:
     methods = _unique(item.method for item in result.comparisons if item.method)
-    margin = f"a margin of {number(result.margin)}" if result.margin else "no margin"
-    intervals = "Student's t and the bootstrap, whichever reaches further" if methods == ["hybrid"] else ", ".join(methods)
+    margin = f"a margin of {result.margin:g}" if result.margin else "no margin"
+    intervals = (
+        "Student's t and the bootstrap, whichever reaches further" if methods == ["hybrid"] else ", ".join(methods)
+    )
     return (
-        "<section><h2>How to read this</h2><p>Every arm ran on the same seeds, so each difference is taken within a seed and "
-        "what the seed does to both arms cancels. <em>Better</em> and <em>worse</em> need an interval that leaves zero out "
-        "and a p value that survives Holm's correction for the number of arms; <em>no difference</em> needs an interval "
-        f"within the margin (here {margin}); all else is <em>inconclusive</em>, which means: these seeds cannot tell, not "
-        f"that there is nothing. Intervals are by {text(intervals)}. They speak about other seeds of this workload and "
-        "budget, not about other data, sizes or budgets.</p></section>"
+        "<section><h2>How to read this</h2><p>Every arm ran on the same seeds, so each difference is taken within a "
+        "seed and what the seed does to both arms cancels. <em>Better</em> and <em>worse</em> need an interval that "
+        "leaves zero out and a p value that survives Holm's correction for the number of arms; <em>no difference</em> "
+        f"needs an interval within the margin (here {margin}); all else is <em>inconclusive</em>, which means: these "
+        f"seeds cannot tell, not that there is nothing. Intervals are by {text(intervals)}. They speak about other "
+        "seeds of this workload and budget, not about other data, sizes or budgets.</p></section>"
     )
 
 
@@ -291,7 +311,8 @@ def _name(name: str) -> str:
 
 
 def _chip(verdict: str) -> str:
-    return f'<span class="chip {verdict.replace(" ", "-")}"><span aria-hidden="true">{_MARKS[verdict]}</span> {verdict}</span>'
+    mark = f'<span aria-hidden="true">{_MARKS[verdict]}</span>'
+    return f'<span class="chip {verdict.replace(" ", "-")}">{mark} {verdict}</span>'
 
 
 def _scale(low: float, high: float) -> tuple[float, float, list[float]]:

@@ -126,7 +126,8 @@ class Cell:
     """A workload under a budget: what all its arms share.
 
     ``same`` says for ``init``, ``data`` and ``order`` whether all arms had equal hashes on every seed, ``None`` where
-    no hashes are known; ``hashes`` holds them by seed where they are equal.
+    no hashes are known; ``hashes`` holds them by seed where they are equal. ``pair`` says what the arms are paired by:
+    ``"seed"``, or ``"item"`` for results of single items, whose places then stand for seeds.
     """
 
     workload: str
@@ -137,6 +138,7 @@ class Cell:
     same: Mapping[str, bool | None]
     hashes: Mapping[str, Mapping[str, str]]
     conclusion: str
+    pair: str = "seed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,7 @@ def write_report(
     return root / REPORT_PAGE
 
 
-def page(
-    result: ComparisonResult, curves: Curves, *, commands: Sequence[str], provenance: Mapping[str, Any]
-) -> str:
+def page(result: ComparisonResult, curves: Curves, *, commands: Sequence[str], provenance: Mapping[str, Any]) -> str:
     """Return the report as one HTML document without any reference to other files or hosts.
 
     It can be read without JavaScript, which only draws the curves.

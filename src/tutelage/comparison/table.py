@@ -18,14 +18,18 @@ _STYLES = {"better": "green", "worse": "red", "no difference": "cyan", "inconclu
 _PURPOSES = {"train_steps": "training", "tuning_steps": "tuning", "search_steps": "search"}
 
 
-def render(result: ComparisonResult) -> Group:
-    """Return the tables of all cells, notes and the conclusion, for a rich console."""
+#: Columns that are left out where less than this is wide enough to show all of them.
+_WIDE = 110
+
+
+def render(result: ComparisonResult, *, width: int = 120) -> Group:
+    """Return the tables of all cells, notes and the conclusion, for a rich console of ``width`` columns."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Table | Text] = []
     for cell in result.cells:
-        parts += [_cell_table(result, cell), Text(cell.conclusion, style="bold"), Text()]
+        parts += [_cell_table(result, cell, wide=width >= _WIDE), Text(cell.conclusion, style="bold"), Text()]
     parts.append(Text(f"Cost: {cost_line(result)}", style="dim"))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     return Group(*parts)
@@ -36,7 +40,9 @@ def to_text(result: ComparisonResult, *, width: int = 120) -> str:
     from rich.console import Console
 
     buffer = io.StringIO()
-    Console(file=buffer, width=width, no_color=True, force_terminal=False, highlight=False).print(render(result))
+    Console(file=buffer, width=width, no_color=True, force_terminal=False, highlight=False).print(
+        render(result, width=width)
+    )
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
@@ -70,7 +76,7 @@ def with_spread(value: float | None, spread: float | None) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _cell_table(result: ComparisonResult, cell: Cell) -> Table:
+def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -81,17 +87,20 @@ def _cell_table(result: ComparisonResult, cell: Cell) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     percent = f"{100 * result.confidence:.4g} %"
     table.add_column("#", justify="right")
-    table.add_column("arm", overflow="fold")
+    # The only column that may wrap: without a least width it would be squeezed to nothing.
+    table.add_column("arm", overflow="fold", min_width=12)
     table.add_column(cell.metric, justify="right", no_wrap=True)
     table.add_column(f"vs {result.baseline}", justify="right", no_wrap=True)
     table.add_column(f"{percent} interval", justify="right", no_wrap=True)
-    table.add_column("p (Holm)", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("peak", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("p (Holm)", justify="right", no_wrap=True)
+        table.add_column("peak", justify="right", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True)
     for arm in result.arms_of(cell):
         found = result.comparison_of(arm)
-        table.add_row(str(arm.rank), Text(arm.name), _mean(arm), *_difference(found), *_effort(arm))
+        shown = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found)]
+        table.add_row(*shown, *(_details(arm, found) if wide else ()))
     return table
 
 
@@ -104,12 +113,11 @@ def _mean(arm: ArmSummary) -> str:
 
 def _difference(found: ArmComparison | None) -> list[str]:
     if found is None:
-        return ["", "", "", "baseline"]
+        return ["", "", "baseline"]
     style = _STYLES[found.verdict]
     shown = "" if found.difference is None else signed(found.difference)
     ends = "" if found.low is None or found.high is None else f"{signed(found.low)} to {signed(found.high)}"
-    p = "" if found.p_holm is None else p_text(found.p_holm)
-    return [shown, ends, p, f"[{style}]{found.verdict}[/{style}]"]
+    return [shown, ends, f"[{style}]{found.verdict}[/{style}]"]
 
 
 def signed(value: float) -> str:
@@ -122,8 +130,9 @@ def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _effort(arm: ArmSummary) -> list[str]:
+def _details(arm: ArmSummary, found: ArmComparison | None) -> list[str]:
     return [
+        "" if found is None or found.p_holm is None else p_text(found.p_holm),
         "" if arm.peak is None else f"{arm.peak:.3g}",
         "" if arm.seconds is None else duration(arm.seconds),
     ]
@@ -133,4 +142,7 @@ def print_result(result: ComparisonResult) -> None:
     """Print a comparison to standard output, in colour where that is a terminal."""
     from rich.console import Console
 
-    Console(highlight=False).print(render(result))
+    console = Console(highlight=False)
+    # A file or pipe has no width of its own, and a table cut to a guess would lose what it says.
+    width = console.width if console.is_terminal else 120
+    Console(highlight=False, width=width).print(render(result, width=width))

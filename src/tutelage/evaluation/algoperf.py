@@ -8,7 +8,7 @@ benchmark's own logs are read by :mod:`tutelage.evaluation.algoperf_logs`.
 
 Source: Dahl et al., Benchmarking Neural Network Training Algorithms, 2023, arXiv 2306.07179; the sections named below
 are those of the benchmark's documentation (mlcommons/algorithmic-efficiency, docs/DOCUMENTATION.md), whose formulas
-carry no numbers. Profiles: Dolan and Moré, 2002, arXiv cs/0102001, equations 1 and 2.
+carry no numbers. Profiles: Dolan and Moré, 2002, arXiv cs/0102001, section 2.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def performance_profile(times: ArrayLike, taus: ArrayLike) -> Floats:
         [[0.5, 0.5, 1.0], [0.5, 1.0, 1.0]]
 
     Source:
-        Documentation, "Building performance profiles"; Dolan and Moré 2002, equation 2.
+        Documentation, "Building performance profiles"; Dolan and Moré 2002, section 2.
     """
     factors = np.atleast_1d(np.asarray(taus, dtype=np.float64))
     if factors.ndim != 1 or not np.all(factors >= 1):

@@ -108,7 +108,8 @@ def read_trial(folder: str | Path, metric: str, *, axis: Axis = "seconds") -> tu
             if name not in header:
                 raise DataError(f"{file}: no column {name}.{did_you_mean(name, header)} Columns: {', '.join(header)}.")
         clock, series = (header.index(name) for name in wanted)
-        times, values = [], []
+        times: list[float] = []
+        values: list[float] = []
         for number, row in enumerate(rows, start=2):
             if not row:
                 continue
@@ -208,7 +209,8 @@ def score_submissions(
 
     Returns:
         Scores, times, profiles and notes. A workload a submission has no evaluations on counts as missed; the median
-        is over the studies that have evaluations, as in the reference.
+        is over the studies that have evaluations, as in the reference. Longest allowed times are not applied again:
+        they ended the runs.
 
     Raises:
         DataNotFound: No such folder, or no runs in it.
@@ -217,7 +219,8 @@ def score_submissions(
         ValueError: Fewer than two submissions, or an argument out of range.
 
     Source:
-        scoring/score_submissions.py and scoring/performance_profile.py in mlcommons/submissions_algorithms.
+        scoring/score_submissions.py and scoring/performance_profile.py in mlcommons/submissions_algorithms, commit
+        12c8e4e.
     """
     if best_by not in ("evaluation", "time"):
         raise ValueError(f'score_submissions: best_by must be "evaluation" or "time", got {best_by!r}.')

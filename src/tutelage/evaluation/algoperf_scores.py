@@ -198,7 +198,7 @@ def score_times(
 
     Args:
         table: Times to target; at least two submissions.
-        variants: Held-out workload to the base workload it can cost (:func:`~tutelage.evaluation.algoperf.count_variants`).
+        variants: Held-out workload to the base workload it can cost; ``count_variants`` says how.
         r_max: Slower than this many times the best earns nothing and disqualifies on a variant, > 1.
         benchmark: Round, for the record.
         ruleset: Ruleset, for the record.
@@ -215,6 +215,8 @@ def score_times(
     Source:
         As :func:`tutelage.evaluation.algoperf.profile_score`.
     """
+    if not (math.isfinite(r_max) and r_max > 1):
+        raise ValueError(f"score_times: r_max must be a finite number > 1, got {r_max}.")
     known = dict(variants or {})
     for name, base in known.items():
         if name not in table.workloads or base not in table.workloads or base in known:

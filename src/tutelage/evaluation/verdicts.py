@@ -81,7 +81,7 @@ def verdict(
         return Judgement(
             "no difference",
             f"{arm} and {baseline} make no difference that matters in {metric}: at most {number(max(-worst, best))} "
-            f"within a margin of {number(margin)} ({percent} interval {side_range(d.low, d.high)}, {seeds}).",
+            f"within a margin of {margin:g} ({percent} interval {side_range(d.low, d.high)}, {seeds}).",
         )
     if worst > 0 and gain >= margin and sure:
         return Judgement("better", f"{arm} is better than {baseline}: {size} ({spread}).")
@@ -97,7 +97,7 @@ def verdict(
     elif not sure:
         why = f"it is {side(d.estimate)} ({spread}), too little once the number of arms is allowed for (p = {p:.2g})"
     else:
-        why = f"it is {side(d.estimate)} ({spread}), which may be more or less than the margin of {number(margin)}"
+        why = f"it is {side(d.estimate)} ({spread}), which may be more or less than the margin of {margin:g}"
     could = ""
     if d.detectable is not None:
         could = f"; {seeds} show a difference of {number(d.detectable)} four times in five"

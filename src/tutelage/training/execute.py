@@ -40,7 +40,15 @@ def process_state(loop: LoopSettings) -> PartialState:
     """Return which of how many processes this is, and on which device."""
     from accelerate import PartialState
 
-    return PartialState(cpu=loop.device == "cpu")
+    return PartialState(cpu=_on_cpu(loop))
+
+
+def _on_cpu(loop: LoopSettings) -> bool:
+    # accelerate joins processes on a CPU only where it is told beforehand that there is nothing else.
+    from accelerate.utils import parse_flag_from_env
+
+    asked = loop.device == "cpu" or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return asked or not (torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available())
 
 
 def check(workload: Workload, record: RunRecord, loop: LoopSettings, folder: Path | None) -> None:
@@ -217,7 +225,7 @@ def _process(record: RunRecord, loop: LoopSettings, folder: Path | None) -> Iter
     try:
         accelerator = Accelerator(
             mixed_precision=record.mixed_precision,
-            cpu=loop.device == "cpu",
+            cpu=_on_cpu(loop),
             log_with=list(loop.trackers) or None,
             project_dir=os.fspath(folder) if folder is not None else None,
         )

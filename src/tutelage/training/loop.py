@@ -81,6 +81,7 @@ def train(
         (20, 'val_loss')
     """
     choice, spending, loop = Recipe.parse(recipe), Budget.parse(budget), LoopSettings.of(settings)
+    process_state(loop)  # joins the other processes, which may change the number of threads
     batch_size = choice.batch_size or workload.batch_size
     clock = clock_of(workload, spending, batch_size)
     phase = Phase(str(choice), total_steps=None if clock.virtual else clock.total_steps, seconds=spending.seconds)

@@ -76,7 +76,7 @@
       this.cell = cell;
       this.colours = new Map(cell.arms.map((name, index) => [name, cell.colours[index]]));
       this.hidden = new Set();
-      this.state = { metric: cell.metrics[0], clock: "step", range: "all", weight: 0, style: "band", log: false };
+      this.state = { metric: cell.metrics[0], clock: "step", range: "all", weight: 0, style: "band", view: "value", log: false };
       this.at = null;
       this.controls(host);
       this.legend(host);
@@ -113,7 +113,8 @@
       const every = [...Object.values(this.cell.series)].flatMap((series) => Object.values(series.arms));
       const clocks = ["tokens", "seconds"].filter((clock) => every.length && every.every((arm) => arm[clock]));
       choose("over", "clock", [["step", "updates"], ...clocks.map((clock) => [clock, clock])]);
-      choose("Range", "range", [["all", "whole run"], ["late", "without the first tenth"], ["half", "second half"], ["tail", "last tenth"]]);
+      choose("Range", "range", [["all", "whole run"], ["late", "skip first tenth"], ["half", "second half"], ["tail", "last tenth"]]);
+      if (this.cell.arms.length > 1) choose("as", "view", [["value", "values"], ["minus", `minus ${this.cell.baseline}`]]);
       choose("Seeds", "style", [["band", "mean and range"], ["each", "every seed"], ["mean", "mean only"]]);
       const label = make("label", {}, bar, "Smooth");
       const slider = make("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0", "aria-label": "Smoothing" }, label);
@@ -150,17 +151,30 @@
 
     clockOf(series, arm) { return this.state.clock === "step" ? series.x : arm[this.state.clock]; }
 
+    // The same seed of the baseline is taken off, so that what the seed does to both arms cancels.
+    less(series, arm, weight) {
+      const base = series.arms[this.cell.baseline];
+      if (!base) return [];
+      return arm.seeds.flatMap((seed, place) => {
+        const other = base.seeds.indexOf(seed);
+        if (other < 0 || !base.y[other]) return [];
+        const theirs = smooth(base.y[other], weight);
+        return [smooth(arm.y[place], weight).map((value, at) => (finite(value) && finite(theirs[at]) ? value - theirs[at] : null))];
+      });
+    }
+
     // What one chart shows: for each visible arm its x, its smoothed seeds, and mean and range at each x.
     lines(frame) {
       const series = this.cell.series[frame.name === "lr" ? "lr" : this.state.metric];
       const share = { all: 0, late: 0.1, half: 0.5, tail: 0.9 }[this.state.range];
-      const from = share * (series.x[series.x.length - 1] || 0);
+      const from = share * Math.max(...Object.values(this.cell.series).map((other) => other.x[other.x.length - 1]));
       const first = Math.max(0, series.x.findIndex((x) => x >= from));
       return this.cell.arms.flatMap((name, index) => {
         const arm = series.arms[name];
         if (!arm || this.hidden.has(name)) return [];
         const weight = frame.name === "lr" ? 0 : this.state.weight;
-        const rows = arm.y.map((row) => smooth(row, weight).slice(first));
+        const minus = frame.name !== "lr" && this.state.view === "minus";
+        const rows = (minus ? this.less(series, arm, weight) : arm.y.map((row) => smooth(row, weight))).map((row) => row.slice(first));
         const x = this.clockOf(series, arm).slice(first);
         return [{ name, index, x, steps: series.x.slice(first), rows, at: x.map((_, place) => summary(rows, place)) }];
       });
@@ -178,8 +192,10 @@
       svg.replaceChildren();
       svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       const lines = this.lines(frame);
-      const title = frame.name === "lr" ? "learning rate" : this.state.metric;
-      svg.setAttribute("aria-label", `${title} over ${this.state.clock === "step" ? "updates" : this.state.clock}, ${lines.length} arms. Arrow keys read values.`);
+      const over = this.state.clock === "step" ? "updates" : this.state.clock;
+      const minus = frame.name !== "lr" && this.state.view === "minus";
+      const title = frame.name === "lr" ? "learning rate" : `${this.state.metric}${minus ? ` minus that of ${this.cell.baseline}` : ""}`;
+      svg.setAttribute("aria-label", `${title} over ${over}, ${lines.length} arms. Arrow keys read values.`);
       const xs = lines.flatMap((line) => [line.x[0], line.x[line.x.length - 1]]).filter(finite);
       // A run that blew up must not flatten the others: limits come from the means, spikes beyond are cut off.
       const means = lines.flatMap((line) => line.at.filter(Boolean).map((found) => found.mean)).sort((a, b) => a - b);
@@ -189,14 +205,17 @@
         return;
       }
       const extremes = lines.flatMap((line) => line.at.filter(Boolean).flatMap((found) => [found.low, found.high]));
-      const middle = means[Math.floor(means.length / 2)];
-      const cap = frame.name === "lr" ? Infinity : middle + 12 * (means[Math.floor(means.length * 0.75)] - means[0] || Math.abs(middle) || 1);
+      const quarter = means[Math.floor(means.length / 4)];
+      const spread = means[Math.floor(means.length * 0.75)] - quarter;
+      const cut = frame.name === "lr" || !(spread > 0) ? Infinity : 30 * spread;
       const log = this.state.log && frame.name !== "lr" && Math.min(...extremes) > 0;
-      let low = Math.min(...extremes);
-      let high = Math.min(Math.max(...extremes), cap);
+      let low = Math.max(Math.min(...extremes), quarter - cut);
+      let high = Math.min(Math.max(...extremes), quarter + cut);
       if (frame.name === "lr") low = Math.min(low, 0);
       if (!(high > low)) { low -= Math.abs(low) * 0.1 || 0.5; high += Math.abs(high) * 0.1 || 0.5; }
-      const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+      // Both charts share their horizontal axis, so that a bend of the curve stands above the rate that caused it.
+      const every = this.frames.flatMap((other) => this.lines(other)).flatMap((line) => [line.x[0], line.x[line.x.length - 1]]).filter(finite);
+      const [x0, x1] = [Math.min(...every), Math.max(...every)];
       const inner = { x: edge.left, y: edge.top, width: width - edge.left - edge.right, height: height - edge.top - edge.bottom };
       const warp = log ? Math.log : (value) => value;
       const room = 0.03 * (warp(high) - warp(low));
@@ -208,7 +227,7 @@
 
       const yTicks = log ? logTicks(low, high) : ticks(low, high, frame.name === "lr" ? 3 : 6);
       for (const tick of yTicks) {
-        draw("line", { class: "gridline", x1: inner.x, x2: inner.x + inner.width, y1: py(tick), y2: py(tick) }, svg);
+        draw("line", { class: minus && tick === 0 ? "axisline" : "gridline", x1: inner.x, x2: inner.x + inner.width, y1: py(tick), y2: py(tick) }, svg);
         draw("text", { x: inner.x - 8, y: py(tick) + 4, "text-anchor": "end" }, svg, show(Number(tick.toPrecision(6))));
       }
       const axisY = inner.y + inner.height;
@@ -216,8 +235,9 @@
       for (const tick of ticks(x0, x1, Math.max(3, Math.floor(width / 130)))) {
         draw("text", { x: px(tick), y: axisY + 18, "text-anchor": "middle" }, svg, big(tick));
       }
-      draw("text", { class: "caption", x: inner.x, y: 13 }, svg, title);
-      draw("text", { x: inner.x + inner.width, y: axisY - 7, "text-anchor": "end" }, svg, this.state.clock === "step" ? "updates" : this.state.clock);
+      const caption = draw("text", { x: inner.x, y: 13 }, svg);
+      draw("tspan", { class: "caption" }, caption, title);
+      draw("tspan", {}, caption, ` over ${over}`);
 
       const clip = `clip-${this.label}-${frame.name}`;
       const holder = draw("clipPath", { id: clip }, draw("defs", {}, svg));
@@ -253,7 +273,8 @@
       const box = svg.getBoundingClientRect();
       const { inner, x0, x1, width } = frame.scale;
       const share = ((event.clientX - box.left) * (width / box.width) - inner.x) / inner.width;
-      this.move(share < -0.03 || share > 1.03 ? null : x0 + Math.min(1, Math.max(0, share)) * (x1 - x0));
+      const grid = frame.scale.lines[0].x;
+      this.move(share < -0.03 || share > 1.03 ? null : grid[this.nearest(grid, x0 + share * (x1 - x0))]);
     }
 
     key(event) {
@@ -267,7 +288,7 @@
       const next = Math.min(grid.length - 1, Math.max(0, here + moves[event.key]));
       this.move(grid[next]);
       const words = this.read(frame).map((row) => `${row.name} ${show(row.found.mean)}`).join("; ");
-      this.spoken.textContent = `${this.state.clock} ${big(grid[next])}: ${words}`;
+      this.spoken.textContent = `${this.state.clock === "step" ? "update" : this.state.clock} ${big(grid[next])}: ${words}`;
     }
 
     nearest(grid, x) {
@@ -300,7 +321,7 @@
         draw("line", { class: "cross", x1: px(this.at), x2: px(this.at), y1: inner.y, y2: inner.y + inner.height }, frame.marks);
         for (const row of this.read(frame)) {
           const y = py(row.found.mean);
-          if (y >= inner.y - 2) draw("circle", { class: `point ${this.colours.get(row.name)}`, cx: px(row.x), cy: y, r: 4 }, frame.marks);
+          if (y >= inner.y - 2 && y <= inner.y + inner.height + 2) draw("circle", { class: `point ${this.colours.get(row.name)}`, cx: px(row.x), cy: y, r: 4 }, frame.marks);
         }
       }
       const frame = this.frames[0];

@@ -1,0 +1,137 @@
+"""MLflow: the file store ``mlruns``, read without the library, and tables of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.comparison.imports._reading import Naming, Reading, number, numeric, text_of
+from tutelage.comparison.imports._table import rows_of
+from tutelage.errors import DataError
+
+_FINISHED = ("3", "FINISHED", "")
+#: Columns of a table downloaded from the page of an experiment that are neither parameters nor metrics.
+UI_COLUMNS = frozenset(
+    ("Start Time", "Duration", "Run ID", "Name", "Source Type", "Source Name", "User", "Status", "arm", "seed")
+)
+
+
+def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
+    """Yield one reading a run: from ``meta.yaml`` and the files beside it, or a row of a table.
+
+    Arm and seed come from parameters or tags named so, else from ``experiment/run name`` by the pattern. Runs that
+    were deleted are passed over; of a metric the value at the last step counts.
+
+    Raises:
+        DataError: A file is broken.
+    """
+    for path in files:
+        if path.suffix.lower() == ".csv":
+            yield from _rows(path, naming)
+            continue
+        meta = _yaml(path)
+        if meta.get("lifecycle_stage") == "deleted" or not (meta.get("run_id") or meta.get("run_uuid")):
+            continue
+        yield _run(path, meta, naming)
+
+
+def _run(path: Path, meta: Mapping[str, Any], naming: Naming) -> Reading:
+    folder = path.parent
+    parent = folder.parent / "meta.yaml"
+    experiment = str(_yaml(parent).get("name") or "") if parent.exists() else ""
+    params, tags = _texts(folder / "params"), _texts(folder / "tags")
+    name = str(meta.get("run_name") or tags.get("mlflow.runName") or "")
+    who = naming.identify(
+        f"{experiment}/{name}",
+        source=f"{folder} ({name or 'no name'})",
+        arm=params.get("arm") or tags.get("arm"),
+        seed=params.get("seed") or tags.get("seed"),
+        workload=params.get("workload") or tags.get("workload") or "",
+        budget=params.get("budget") or tags.get("budget") or "",
+    )
+    values: dict[str, float | None] = {}
+    steps: list[int] = []
+    root = folder / "metrics"
+    for file in sorted(root.rglob("*")) if root.is_dir() else []:
+        if file.is_file():
+            step, value = _last(file)
+            values[file.relative_to(root).as_posix()] = value
+            steps.append(step)
+    start, end = meta.get("start_time"), meta.get("end_time")
+    return Reading(
+        source=str(folder),
+        arm=who.arm,
+        seed=who.seed,
+        workload=who.workload,
+        budget=who.budget,
+        values=values,
+        finished=str(meta.get("status", "")) in _FINISHED,
+        steps=max(steps, default=0) or None,
+        seconds=(end - start) / 1000 if isinstance(start, int) and isinstance(end, int) else None,
+    )
+
+
+def _last(path: Path) -> tuple[int, float | None]:
+    """Return step and value of the last point; a line is ``milliseconds value step``, newer ones may say more."""
+    points: list[tuple[int, int, float | None]] = []
+    for line, text in enumerate(text_of(path).splitlines(), 1):
+        pieces = text.split()
+        try:
+            points.append((int(pieces[2]) if len(pieces) > 2 else 0, int(pieces[0]), number(pieces[1], "")))
+        except (IndexError, ValueError):
+            raise DataError(
+                f"{path}:{line}: not a metric of MLflow (time, value and step), got {text[:60]!r}."
+            ) from None
+    step, _, value = max(points, key=lambda point: point[:2])
+    return step, value
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        return {}
+    return {file.name: file.read_text(encoding="utf-8").strip() for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped]  # it ships no types, and transformers brings it
+
+    try:
+        stored = yaml.safe_load(text_of(path))
+    except yaml.YAMLError:
+        raise DataError(f"{path}: not YAML.") from None
+    if not isinstance(stored, dict):
+        raise DataError(f"{path}: not the meta.yaml of an MLflow run.")
+    return stored
+
+
+def _rows(path: Path, naming: Naming) -> Iterator[Reading]:
+    """Read ``mlflow.search_runs().to_csv()``, ``mlflow experiments csv`` or the page's own download."""
+    for where, row in rows_of(path):
+        prefixed = "run_id" in row
+
+        def said(name: str, row: Mapping[str, Any] = row) -> Any:
+            return next((row[key] for key in (f"params.{name}", f"tags.{name}", name) if row.get(key)), None)
+
+        name = row.get("tags.mlflow.runName") or row.get("run_name") or row.get("Name") or ""
+        who = naming.identify(
+            str(name),
+            source=where,
+            arm=said("arm"),
+            seed=said("seed"),
+            workload=str(said("workload") or ""),
+            budget=str(said("budget") or ""),
+        )
+        if prefixed:
+            cells = {key.removeprefix("metrics."): value for key, value in row.items() if key.startswith("metrics.")}
+        else:
+            cells = {key: value for key, value in row.items() if key not in UI_COLUMNS}
+        yield Reading(
+            source=where,
+            arm=who.arm,
+            seed=who.seed,
+            workload=who.workload,
+            budget=who.budget,
+            values={key: number(value, where) for key, value in cells.items() if value in (None, "") or numeric(value)},
+            finished=str(row.get("status") or row.get("Status") or "").upper() in _FINISHED,
+        )

@@ -1,0 +1,303 @@
+"""Intervals and tests of paired differences: by hand, against SciPy, by symmetry, on bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tutelage.evaluation import (
+    detectable_effect,
+    holm,
+    mean_interval,
+    paired_difference,
+    seeds_needed,
+    sign_flip_p_value,
+)
+from tutelage.evaluation.significance import METHODS
+
+values = st.floats(-100, 100).map(lambda x: round(x, 3))
+pairs = st.lists(st.tuples(values, values), min_size=2, max_size=9)
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_student_by_hand() -> None:
+    # d = 1, 2, 3: mean 2, sd 1, error 1 / sqrt(3), t(0.975; 2) = 4.302653.
+    found = paired_difference([2, 4, 6], [1, 2, 3], method="t")
+    assert (found.estimate, found.sd, found.n) == (2.0, 1.0, 3)
+    half = 4.302652729911275 / math.sqrt(3)
+    np.testing.assert_allclose([found.low, found.high], [2 - half, 2 + half], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_the_bootstrap_enumerates_every_resample(n: int) -> None:
+    d = np.random.default_rng(n).normal(size=n)
+    means = np.sort([np.mean(draw) for draw in product(d, repeat=n)])
+    tail = Fraction(25, 1000) * len(means)
+    low, high = means[math.ceil(tail) - 1], means[len(means) - math.ceil(tail)]
+    found = paired_difference(d, np.zeros(n), method="bootstrap")
+    np.testing.assert_allclose([found.low, found.high], [low, high], rtol=1e-12)
+
+
+def test_three_values_bound_the_bootstrap() -> None:
+    # The smallest resample has probability 1/27 > 2.5 %, so the interval is the range: it covers 1 - 2 / 2**3 = 75 %.
+    found = mean_interval([0.3, -0.1, 0.9], method="bootstrap")
+    assert (found.low, found.high) == pytest.approx((-0.1, 0.9))
+
+
+@pytest.mark.parametrize("n", [3, 6, 8])
+def test_the_permutation_p_value_enumerates_every_sign(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.4, 1, size=n)
+    sums = [abs(np.dot(signs, d)) for signs in product([1, -1], repeat=n)]
+    expected = np.mean([total >= abs(d.sum()) - 1e-12 for total in sums])
+    assert sign_flip_p_value(d) == pytest.approx(expected, rel=1e-12)
+
+
+def test_smallest_permutation_p_values() -> None:
+    assert [sign_flip_p_value([0.1 * k + 1 for k in range(n)]) for n in (1, 2, 3, 6)] == [1.0, 0.5, 0.25, 2 / 64]
+
+
+def test_the_permutation_interval_is_made_of_subset_means() -> None:
+    d = np.array([0.1, 0.5, 0.2, 0.9, 0.4, 0.35])
+    means = sorted(np.mean(d[[bool(code >> k & 1) for k in range(6)]]) for code in range(1, 64))
+    found = mean_interval(d, method="permutation")  # 64 * 2.5 % = 1.6: the first from either end
+    assert (found.low, found.high) == pytest.approx((means[0], means[-1]))
+    found = mean_interval(d, method="permutation", confidence=0.9)  # 3.2: the third
+    assert (found.low, found.high) == pytest.approx((means[2], means[-3]))
+
+
+def test_hybrid_is_the_wider_of_student_and_expanded_bootstrap() -> None:
+    d = np.array([0.0, 0.1, 0.05, 0.02, 0.08, 2.0, 0.01])
+    student, expanded, hybrid = (mean_interval(d, method=m) for m in ("t", "bootstrap-expanded", "hybrid"))
+    assert student.low < expanded.low  # type: ignore[operator]
+    assert (hybrid.low, hybrid.high) == (student.low, max(student.high, expanded.high))  # type: ignore[type-var]
+
+
+def test_the_expanded_level_is_hesterbergs() -> None:
+    # For n = 10 he gives 0.0089 for each side of a 95 % interval (table 2: "alpha'/2").
+    n = 10
+    level = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
+    d = np.random.default_rng(3).normal(size=n)
+    wide = mean_interval(d, method="bootstrap-expanded")
+    plain = mean_interval(d, method="bootstrap", confidence=1 - 2 * level)
+    assert (wide.low, wide.high) == pytest.approx((plain.low, plain.high))
+    assert level == pytest.approx(0.0086, abs=5e-4)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005, 0.9]).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.9])
+    assert holm([0.4, 0.4, 0.9]).tolist() == [1.0, 1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("n", "effect"), [(3, 3.264043552819638), (5, 1.6819970833232674), (10, 0.9960019107624178), (30, 0.529235704523894)]
+)
+def test_detectable_effect_is_that_of_statsmodels(n: int, effect: float) -> None:
+    # statsmodels 0.14, TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8).
+    assert detectable_effect(n, 2.0) == pytest.approx(2 * effect, rel=2e-6)
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(1.0, 10), (-0.5, 34), (0.25, 128)])
+def test_seeds_needed_is_that_of_statsmodels_rounded_up(effect: float, seeds: int) -> None:
+    assert seeds_needed(effect, 1.0) == seeds  # 9.94, 33.37, 127.52
+
+
+# --- agreement with SciPy --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12, 30])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+def test_student_agrees_with_ttest_rel(n: int, confidence: float) -> None:
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(2, n))
+    found = paired_difference(a, b, method="t", confidence=confidence)
+    peer = stats.ttest_rel(a, b)
+    ends = peer.confidence_interval(confidence)
+    np.testing.assert_allclose([found.low, found.high, found.p_value], [ends.low, ends.high, peer.pvalue], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("method", "peer"), [("bootstrap", "percentile"), ("bca", "BCa")])
+@pytest.mark.parametrize("n", [12, 25])
+def test_the_bootstrap_agrees_with_scipy(method: Any, peer: str, n: int) -> None:
+    d = np.random.default_rng(n).exponential(size=n)
+    found = mean_interval(d, method=method, resamples=40_000)
+    other = stats.bootstrap((d,), np.mean, method=peer, n_resamples=40_000, rng=np.random.default_rng(1))
+    # Two independent sets of 40,000 resamples: quantiles of either differ by about 1 % of the standard error.
+    ends = other.confidence_interval
+    np.testing.assert_allclose([found.low, found.high], [ends.low, ends.high], atol=0.05 * float(other.standard_error))
+
+
+@pytest.mark.parametrize("n", [4, 9, 12])
+def test_the_sign_flip_test_agrees_with_scipy(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.3, 1, n)
+    peer = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_p_value(d) == pytest.approx(peer.pvalue, rel=1e-12)
+
+
+def test_drawn_signs_approach_the_exact_answer() -> None:
+    d = np.random.default_rng(0).normal(0.35, 1, 18)
+    peer = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    # 20,000 patterns: standard error sqrt(p / 20000) each tail; five of them.
+    assert sign_flip_p_value(d, resamples=20_000) == pytest.approx(peer, abs=10 * math.sqrt(peer / 20_000))
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(rows=pairs)
+def test_swapping_the_arms_turns_the_sign(method: Any, rows: list[tuple[float, float]]) -> None:
+    a, b = zip(*rows, strict=True)
+    one, other = (paired_difference(x, y, method=method, resamples=200) for x, y in ((a, b), (b, a)))
+    assert one.estimate == -other.estimate
+    if one.low is None or one.high is None:
+        assert other.low is None
+        return
+    # Resamples are drawn once for both: enumerated ones are exact mirrors up to the order of summing.
+    tolerance = 1e-9 * (1 + abs(one.low) + abs(one.high))
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=tolerance)  # type: ignore[operator]
+    assert one.p_value == pytest.approx(other.p_value, abs=1e-9)
+    assert one.p_permutation == pytest.approx(other.p_permutation)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(rows=st.lists(st.integers(-50, 50), min_size=5, max_size=8), shift=st.integers(-20, 20))
+def test_shifting_every_value_shifts_the_interval(method: Any, rows: list[int], shift: int) -> None:
+    before, after = mean_interval(rows, method=method), mean_interval([r + shift for r in rows], method=method)
+    assert (before.low is None) == (after.low is None)
+    if before.low is not None and before.high is not None:
+        assert (after.low, after.high) == pytest.approx((before.low + shift, before.high + shift), abs=1e-7)
+
+
+@given(rows=st.lists(values, min_size=3, max_size=8), order=st.randoms())
+def test_the_order_of_seeds_does_not_matter(rows: list[float], order: Any) -> None:
+    mixed = list(rows)
+    order.shuffle(mixed)
+    one, other = mean_interval(rows), mean_interval(mixed)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [3, 5, 8, 11, 16])
+def test_p_value_and_interval_say_the_same(method: Any, n: int) -> None:
+    rng = np.random.default_rng(n)
+    said = set()
+    for _ in range(40):
+        d = rng.exponential(size=n) - 0.4
+        found = paired_difference(d, np.zeros(n), method=method, resamples=500)
+        if found.low is None or found.high is None or found.p_value is None:
+            continue
+        excluded = found.low > 0 or found.high < 0
+        assert excluded == (found.p_value < 1 - found.confidence), (found.low, found.high, found.p_value)
+        said.add(excluded)
+    if n >= 8:
+        assert said == {True, False}
+
+
+@given(p=st.lists(st.floats(0, 1), max_size=8))
+def test_holm_properties(p: list[float]) -> None:
+    adjusted = holm(p)
+    assert np.all(adjusted >= np.array(p)) and np.all(adjusted <= 1)
+    assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
+    assert np.all(adjusted <= np.minimum(1, len(p) * np.array(p)) + 1e-15)
+
+
+@given(st.integers(2, 40), st.floats(0.01, 10), st.floats(0.5, 0.95))
+def test_detectable_effect_has_the_power_it_claims(n: int, sd: float, power: float) -> None:
+    effect = detectable_effect(n, sd, power=power)
+    limit, shift = stats.t.ppf(0.975, n - 1), effect * math.sqrt(n) / sd
+    if n > 2:  # SciPy's noncentral t is NaN at one degree of freedom
+        reached = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
+        assert reached == pytest.approx(power, abs=1e-5)
+    assert detectable_effect(n, 2 * sd, power=power) == pytest.approx(2 * effect)
+    assert detectable_effect(n + 1, sd, power=power) < effect
+
+
+def test_two_pairs_have_a_detectable_effect() -> None:
+    # One degree of freedom, by simulation of 200,000 pairs: standard error 0.0009.
+    rng = np.random.default_rng(0)
+    d = rng.normal(detectable_effect(2, 1.0), 1, (200_000, 2))
+    t = d.mean(axis=1) / (d.std(axis=1, ddof=1) / math.sqrt(2))
+    assert np.mean(np.abs(t) > stats.t.ppf(0.975, 1)) == pytest.approx(0.8, abs=0.004)
+
+
+def test_results_do_not_depend_on_global_randomness() -> None:
+    d = np.random.default_rng(0).normal(size=20)
+    assert mean_interval(d) == mean_interval(d)
+    assert mean_interval(d, seed=1) != mean_interval(d, seed=2)
+
+
+# --- edges -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_pair_has_no_interval() -> None:
+    found = paired_difference([1.0], [0.5])
+    assert (found.estimate, found.n) == (0.5, 1)
+    assert (found.low, found.high, found.sd, found.p_value, found.p_permutation, found.detectable) == (None,) * 6
+    assert "one seed" in found.note
+    assert mean_interval([2.0]).low is None
+
+
+def test_equal_differences_have_no_width_but_are_no_proof() -> None:
+    found = paired_difference([1.3, 2.3, 3.3], [1.0, 2.0, 3.0])  # equal but for the last bits
+    assert found.sd == 0
+    assert found.low == found.high == pytest.approx(0.3)
+    assert found.p_value == 0.25
+    assert found.detectable is None
+
+
+def test_equal_arms_differ_by_exactly_nothing() -> None:
+    found = paired_difference([0.1 + 0.2, 1.0], [0.3, 1.0])
+    assert (found.low, found.high, found.sd, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("method", "n"), [("permutation", 5), ("bootstrap-t", 4)])
+def test_too_few_for_a_method_is_said(method: Any, n: int) -> None:
+    found = mean_interval(np.arange(n) ** 2, method=method)
+    assert found.low is None
+    assert str(n) in found.note
+    assert mean_interval(np.arange(n + 1) ** 2, method=method).low is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "fragment"),
+    [
+        (lambda: paired_difference([1, 2], [1]), "a has 2 values and b has 1"),
+        (lambda: paired_difference([], []), "at least one number"),
+        (lambda: paired_difference([[1.0]], [[1.0]]), "got shape (1, 1)"),
+        (lambda: paired_difference([1, math.nan], [1, 2]), "a[1] is nan"),
+        (lambda: paired_difference([1, 2], [math.inf, 2]), "b[0] is inf"),
+        (lambda: paired_difference([1, 2], [1, 2], confidence=95), "confidence must be between 0 and 1, got 95"),
+        (lambda: paired_difference([1, 2], [1, 2], method="welch"), 'no method "welch"'),  # type: ignore[arg-type]
+        (lambda: mean_interval([1, 2], resamples=10), "resamples must be >= 100, got 10"),
+        (lambda: holm([0.1, 1.2]), "numbers in [0, 1]"),
+        (lambda: holm([0.1, math.nan]), "numbers in [0, 1]"),
+        (lambda: sign_flip_p_value([]), "at least one number"),
+        (lambda: detectable_effect(1, 1.0), "n must be a whole number >= 2, got 1"),
+        (lambda: detectable_effect(3, -1.0), "sd must be a finite number >= 0"),
+        (lambda: detectable_effect(3, 1.0, power=0.01), "power must be between 0.05 and 1"),
+        (lambda: seeds_needed(0.0, 1.0), "effect must be a finite number other than 0"),
+        (lambda: seeds_needed(1.0, 0.0), "sd must be a finite number > 0"),
+        (lambda: seeds_needed(1e-4, 1.0), "needs more than 10000 seeds"),
+    ],
+)
+def test_bad_input(call: Any, fragment: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the fragment below is the match
+        call()
+    assert fragment in str(caught.value)
+
+
+def test_records_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        mean_interval([1, 2]).mean = 3.0  # type: ignore[misc]
