@@ -18,6 +18,7 @@ def job(arm, seed):
 
 def test_the_bar_shows_update_and_losses(monkeypatch):
     screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one shows nothing that moves
     monkeypatch.setattr(progress, "Console", lambda **settings: Console(file=screen, force_terminal=True, width=120))
     with progress.TrainingBar() as bar:
         bar._drawn = -1.0
@@ -37,6 +38,7 @@ def test_the_view_shows_arms_running_and_finished(tmp_path, monkeypatch):
     (running / "curve.jsonl").write_text(json.dumps({"step": 4, "loss": 1.5}) + '\n{"step": 5, "val_loss": 2}\n{"torn')
     state = Progress("runs", jobs, tmp_path, total=4, done=2, finished={jobs[0].folder: 0.5, jobs[1].folder: None})
     screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
     view = progress.ComparisonView()
     view.console = Console(file=screen, force_terminal=True, width=100)
     view.live = progress.Live(console=view.console, transient=True)

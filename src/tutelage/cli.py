@@ -505,6 +505,45 @@ def papers(json_output: Json = False) -> None:
     _table(names, [[row.to_json()[name] for name in names] for row in rows])
 
 
+@app.command(
+    name="score-submissions",
+    epilog=_examples(
+        "tutelage score-submissions logs/external_tuning",
+        "tutelage score-submissions logs/external_tuning --axis steps --json",
+    ),
+)
+def score_submissions(
+    logs: Annotated[Path, typer.Argument(help="Folder of submissions in the AlgoPerf benchmark's log format.")],
+    axis: Annotated[str, typer.Option("--axis", help="seconds or steps to the target.")] = "seconds",
+    ruleset: Annotated[str | None, typer.Option("--ruleset", help="external or self; read from the logs.")] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option("--workload", "-w", help="Score these only; repeatable.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Leave a submission out; repeatable.")] = None,
+    r_max: Annotated[float, typer.Option("--r-max", help="Longest ratio of the performance profile.")] = 4.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse logs with gaps instead of noting them.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Score AlgoPerf logs: time to target, performance profiles and the aggregate score of each submission."""
+    from tutelage.evaluation.algoperf_logs import score_submissions as score
+
+    if axis not in ("seconds", "steps"):
+        raise ConfigError(f'--axis must be seconds or steps, got "{axis}".')
+    table = score(
+        logs,
+        axis=axis,  # type: ignore[arg-type]  # checked above
+        ruleset=ruleset,  # type: ignore[arg-type]  # checked by the function
+        workloads=workload,
+        exclude=tuple(exclude or ()),
+        r_max=r_max,
+        strict=strict,
+    )
+    if json_output:
+        _print_json(table.to_json())
+        return
+    _print(table.to_text())
+
+
 @app.command(epilog=_examples("tutelage studies", "tutelage studies --json"))
 def studies(json_output: Json = False) -> None:
     """List the studies: claim, scales, and the stored verdict."""

@@ -30,5 +30,5 @@ def text_plot(values: ArrayLike, *, width: int = 72, height: int = 6) -> str:
     for row in range(height - 1, -1, -1):
         bar = "".join(_BLOCKS[int(np.clip(round(level - row * 8), 0, 8))] for level in filled)
         label = f"{high:.3g}" if row == height - 1 else f"{low:.3g}" if row == 0 else ""
-        lines.append(f"{label:>9} ┤{bar}")
+        lines.append(f"{label:>10} ┤{bar}")
     return "\n".join(lines)
