@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.training.toys import toy
@@ -163,6 +164,7 @@ def test_interrupted_and_resumed_ends_with_the_same_numbers(tmp_path, jobs, how)
     out = tmp_path / "c"
     process = start(out, jobs)
     wait_for(lambda: list(out.rglob("result.json")), process)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(how)
     process.wait(60)
     assert process.returncode != 0
@@ -170,11 +172,11 @@ def test_interrupted_and_resumed_ends_with_the_same_numbers(tmp_path, jobs, how)
     resumed = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1, out=out, resume=True)
     straight = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1)
     assert values(resumed) == values(straight)
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []  # no worker outlives the comparison it worked for
 
 
 def test_a_killed_worker_is_replaced(tmp_path):
-    import psutil
-
     out = tmp_path / "c"
     process = start(out, 2)
 

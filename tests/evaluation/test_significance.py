@@ -28,14 +28,14 @@ values = st.floats(-100, 100).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(values, values), min_size=2, max_size=9)
 
 
-# --- by hand ---------------------------------------------------------------------------------------------------------
+# --- by hand ---
 
 
 def test_student_by_hand() -> None:
-    # d = 1, 2, 3: mean 2, sd 1, error 1 / sqrt(3), t(0.975; 2) = 4.302653.
+    # d = 1, 2, 3: mean 2, sd 1, error 1 / sqrt(3); for 2 degrees of freedom t(p) = (2 p - 1) / sqrt(2 p (1 - p)).
     found = paired_difference([2, 4, 6], [1, 2, 3], method="t")
     assert (found.estimate, found.sd, found.n) == (2.0, 1.0, 3)
-    half = 4.302652729911275 / math.sqrt(3)
+    half = 0.95 / math.sqrt(2 * 0.975 * 0.025) / math.sqrt(3)
     np.testing.assert_allclose([found.low, found.high], [2 - half, 2 + half], rtol=1e-12)
 
 
@@ -83,15 +83,20 @@ def test_hybrid_is_the_wider_of_student_and_expanded_bootstrap() -> None:
     assert (hybrid.low, hybrid.high) == (student.low, max(student.high, expanded.high))  # type: ignore[type-var]
 
 
-def test_the_expanded_level_is_hesterbergs() -> None:
-    # For n = 10 he gives 0.0089 for each side of a 95 % interval (table 2: "alpha'/2").
+def test_the_expanded_bootstrap_makes_up_for_narrowness() -> None:
+    # 400 values that are normal quantiles: resampled means are normal, so the width must be Student's; the plain
+    # bootstrap is narrower by sqrt((n - 1) / n) and by z instead of t. 40,000 resamples: quantiles to about 1 %.
+    d = stats.norm.ppf((np.arange(400) + 0.5) / 400)
+    student, wide = (mean_interval(d, method=m, resamples=40_000) for m in ("t", "bootstrap-expanded"))
+    assert wide.high - wide.low == pytest.approx(student.high - student.low, rel=0.02)  # type: ignore[operator]
     n = 10
-    level = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
-    d = np.random.default_rng(3).normal(size=n)
-    wide = mean_interval(d, method="bootstrap-expanded")
-    plain = mean_interval(d, method="bootstrap", confidence=1 - 2 * level)
-    assert (wide.low, wide.high) == pytest.approx((plain.low, plain.high))
-    assert level == pytest.approx(0.0086, abs=5e-4)
+    d = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    student, wide, plain = (
+        mean_interval(d, method=m, resamples=40_000) for m in ("t", "bootstrap-expanded", "bootstrap")
+    )
+    ratio = stats.norm.ppf(0.975) / stats.t.ppf(0.975, n - 1) * math.sqrt((n - 1) / n)
+    assert plain.high / student.high == pytest.approx(ratio, rel=0.03)  # type: ignore[operator]
+    assert wide.high / student.high == pytest.approx(1, rel=0.05)  # type: ignore[operator]
 
 
 def test_holm_by_hand() -> None:
@@ -101,7 +106,8 @@ def test_holm_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "effect"), [(3, 3.264043552819638), (5, 1.6819970833232674), (10, 0.9960019107624178), (30, 0.529235704523894)]
+    ("n", "effect"),
+    [(3, 3.264043552819638), (5, 1.6819970833232674), (10, 0.9960019107624178), (30, 0.529235704523894)],
 )
 def test_detectable_effect_is_that_of_statsmodels(n: int, effect: float) -> None:
     # statsmodels 0.14, TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8).
@@ -113,7 +119,7 @@ def test_seeds_needed_is_that_of_statsmodels_rounded_up(effect: float, seeds: in
     assert seeds_needed(effect, 1.0) == seeds  # 9.94, 33.37, 127.52
 
 
-# --- agreement with SciPy --------------------------------------------------------------------------------------------
+# --- agreement with SciPy ---
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12, 30])
@@ -152,7 +158,7 @@ def test_drawn_signs_approach_the_exact_answer() -> None:
     assert sign_flip_p_value(d, resamples=20_000) == pytest.approx(peer, abs=10 * math.sqrt(peer / 20_000))
 
 
-# --- properties ------------------------------------------------------------------------------------------------------
+# --- properties ---
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -208,7 +214,8 @@ def test_p_value_and_interval_say_the_same(method: Any, n: int) -> None:
 @given(p=st.lists(st.floats(0, 1), max_size=8))
 def test_holm_properties(p: list[float]) -> None:
     adjusted = holm(p)
-    assert np.all(adjusted >= np.array(p)) and np.all(adjusted <= 1)
+    assert np.all(adjusted >= np.array(p))
+    assert np.all(adjusted <= 1)
     assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
     assert np.all(adjusted <= np.minimum(1, len(p) * np.array(p)) + 1e-15)
 
@@ -238,7 +245,7 @@ def test_results_do_not_depend_on_global_randomness() -> None:
     assert mean_interval(d, seed=1) != mean_interval(d, seed=2)
 
 
-# --- edges -----------------------------------------------------------------------------------------------------------
+# --- edges ---
 
 
 def test_one_pair_has_no_interval() -> None:

@@ -169,8 +169,8 @@ def test_without_an_end_the_last_phase_goes_on():
         ({"schedules": (), "lengths": ()}, r"Phases: schedules must be at least one, got \(\)"),
         ({"lengths": (4,)}, r"Phases: lengths must be one for each of 2 schedules, got \(4,\)"),
         ({"starts": (1,)}, r"Phases: starts must be one for each of 2 schedules, got \(1,\)"),
-        ({"lengths": (None, 4)}, "Phases: lengths must be known for each phase but the last"),
-        ({"lengths": (0, 4)}, "Phases: lengths must be >= 1"),
+        ({"lengths": (None, 4)}, r"Phases: lengths must be known for each phase but the last, got \(None, 4\)\."),
+        ({"lengths": (0, 4)}, r"Phases: lengths must be >= 1, got \(0, 4\)\."),
         ({"starts": (0, -2)}, "Phases: starts must be >= 0"),
     ],
 )

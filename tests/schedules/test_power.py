@@ -175,12 +175,19 @@ def test_area_without_decay_or_end():
         peak=1e-4, batch=32, tokens_per_step=1.0, total_steps=100, decay=0.5, shape="exponential", final=1e-4
     )
     assert flat.area() == pytest.approx(1.0, rel=1e-14)
-    with pytest.raises(ValueError, match="PowerLR: a run without total_steps has no area"):
+    with pytest.raises(ValueError, match=r"^PowerLR: a run without total_steps has no area"):
         PowerLR(batch=32, tokens_per_step=1e6).area()
 
 
+CAPPED = (
+    r"^PowerLR: the cap peak=0\.001 holds for 100% of the run, so it is a constant; raise peak "
+    r"\(0\.02 is the paper's\) "
+    r'or lower a=4 \(fit_power\)\. Silence: warnings\.filterwarnings\("ignore", message="PowerLR"\)\.$'
+)
+
+
 def test_warns_when_the_cap_makes_it_a_constant():
-    with pytest.warns(UserWarning, match=r"PowerLR: the cap peak=0.001 holds for 100% of the run.*filterwarnings"):
+    with pytest.warns(UserWarning, match=CAPPED):
         PowerLR(peak=1e-3, batch=1, tokens_per_step=4096, total_steps=300)
     # 440 of 1,000 updates lie under the cap; with a decay from update 500 on, and 560 from there, still less than half.
     PowerLR(batch=128, tokens_per_step=1e6, total_steps=1000)
@@ -241,7 +248,7 @@ def test_one_batch_size_has_no_batch_exponent():
         ([(8, 1e6, 0.1)] * 2, r"must be 3 or more rows of \(batch, tokens, best_rate\), got shape \(2, 3\)"),
         ([(8, 1e6)] * 3, r"got shape \(3, 2\)"),
         ([], "3 or more rows"),
-        ([(8, 1e6, 0.1)] * 3, "at least two numbers of tokens"),
+        ([(8, 1e6, 0.1)] * 3, "^fit_power: table must hold at least two numbers of tokens"),
         (
             [(8, 1e6, 0.1), (8, 1e7, 0.0), (8, 1e8, 0.1)],
             r"row 1 must hold finite numbers > 0, got \[8.0, 10000000.0, 0.0\]",
@@ -257,13 +264,13 @@ def test_bad_tables(table, message):
 def test_bad_confidence_and_recommendation():
     rows = [(8, 1e6, 0.1), (8, 1e7, 0.05), (8, 1e8, 0.02)]
     for confidence in (0.0, 1.0):
-        with pytest.raises(ValueError, match="fit_power: confidence must be > 0 and < 1"):
+        with pytest.raises(ValueError, match=f"fit_power: confidence must be > 0 and < 1, got {confidence}"):
             fit_power(rows, confidence=confidence)
     for arguments, message in (
         ((0, 1e9, {}), "recommend: batch must be > 0, got 0"),
         ((8, 0, {}), "recommend: tokens must be > 0, got 0"),
         ((8, 1e9, {"a": 0}), "recommend: a must be > 0"),
-        ((8, 1e9, {"b": 0}), "recommend: b must be < 0"),
+        ((8, 1e9, {"b": 0}), "recommend: b must be < 0, got 0"),
         ((8, 1e9, {"peak": 0}), "recommend: peak must be > 0"),
     ):
         batch, tokens, keywords = arguments

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.training.toys import assert_same_run, kill, toy
 
-from tutelage.errors import CorruptRun
+from tutelage.errors import CorruptRun, StorageFull
 from tutelage.training import train
 from tutelage.training.callbacks import Callback
 from tutelage.training.checkpoint import checkpoints, flatten, load, load_newest, save, unflatten
@@ -24,8 +24,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 tensors = st.sampled_from([torch.arange(6.0).reshape(2, 3), torch.tensor(3), torch.zeros(0), torch.tensor([True])])
 nested = st.recursive(
     leaves | tensors,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=2) | st.integers(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2) | st.integers(), inner, max_size=3),
     max_leaves=8,
 )
 
@@ -78,6 +77,20 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     (tmp_path / ".writing-123" / "model.safetensors").touch()
     save(tmp_path, 1, {}, {}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path: Path, monkeypatch) -> None:
+    save(tmp_path, 1, {"a": torch.ones(3)}, {}, {})
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(StorageFull, match=r"No room left to write .*step-00000002"):
+            save(tmp_path, 2, {}, {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert load(tmp_path / "step-00000001")[0]["a"].sum() == 3
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:

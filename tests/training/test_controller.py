@@ -109,7 +109,9 @@ def test_validation_losses_of_a_fixed_part_of_the_data(monkeypatch) -> None:
 
 
 def test_more_than_the_budget_is_refused(monkeypatch) -> None:
-    with pytest.raises(ConfigError, match="Settings: its controller asked for 8 updates where 7 are left of the budget"):
+    with pytest.raises(
+        ConfigError, match="Settings: its controller asked for 8 updates where 7 are left of the budget"
+    ):
         scripted(monkeypatch, training(0.02, 5), training(0.02, 8), budget="12steps")
 
 

@@ -74,7 +74,9 @@ def test_a_log_cut_anywhere_keeps_every_whole_row(tmp_path_factory, rows, data) 
 
 
 def test_lines_that_are_no_rows_are_passed_over(tmp_path: Path) -> None:
-    (tmp_path / CURVE_LOG).write_bytes(b'{"step": 0, "loss": 1}\n{"st\n\xff\xfe\n[1]\n5\n{"loss": 3}\n{"step": 1, "loss": 2}\n')
+    (tmp_path / CURVE_LOG).write_bytes(
+        b'{"step": 0, "loss": 1}\n{"st\n\xff\xfe\n[1]\n5\n{"loss": 3}\n{"step": 1, "loss": 2}\n'
+    )
     assert [row["loss"] for row in read_log(tmp_path / CURVE_LOG)] == [1, 2]
 
 

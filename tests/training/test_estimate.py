@@ -26,9 +26,7 @@ def test_its_numbers_fit_together() -> None:
     assert found.memory_mib >= round(WEIGHTS * 16 / 2**20, 1)
     assert found.step_seconds > 0
     assert found.seconds > found.steps * found.step_seconds
-    np.testing.assert_array_equal(
-        found.rates, schedules.UBA(phi=5, peak=0.01, total_steps=125, warmup=12).to_array()
-    )
+    np.testing.assert_array_equal(found.rates, schedules.UBA(phi=5, peak=0.01, total_steps=125, warmup=12).to_array())
     facts = json.loads(json.dumps(found.to_json()))
     assert facts["lr"] == {"first": found.rates[0], "highest": 0.01, "last": found.rates[-1]}
     assert facts["steps"] == 125

@@ -92,9 +92,7 @@ def test_a_run_that_stopped_early_is_extended_from_where_it_is(tmp_path: Path) -
     folder = finished(tmp_path / "run", callbacks=[Enough()])
     assert read_curve(folder)["step"][-1] == 11
     assert extend(toy(), folder, "8steps", recipe="linear").steps == 20
-    np.testing.assert_array_equal(
-        read_curve(folder)["lr"][12:], schedules.Linear(peak=0.01, total_steps=8).to_array()
-    )
+    np.testing.assert_array_equal(read_curve(folder)["lr"][12:], schedules.Linear(peak=0.01, total_steps=8).to_array())
 
 
 def test_a_searched_run_is_extended_by_a_schedule(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_spaces_in_a_recipe_make_no_other_run(run: Path) -> None:
 def test_places_that_cannot_take_a_run(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
-    with pytest.raises(ConfigError, match="--out .*file is a file; name a folder"):
+    with pytest.raises(ConfigError, match=r"--out .*file is a file; name a folder"):
         train(toy(), out=file, **ARGUMENTS)
     other = tmp_path / "other"
     other.mkdir()
@@ -153,7 +153,7 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match=r"No run in .*: .*run\.json does not exist"):
         read_run(tmp_path)
     assert read_result(tmp_path) is None
-    with pytest.raises(DataNotFound, match="is not finished; go on with tutelage train --out .* --resume"):
+    with pytest.raises(DataNotFound, match=r"is not finished; go on with tutelage train --out .* --resume"):
         RunResult.read(tmp_path)
 
 

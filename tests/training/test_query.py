@@ -60,7 +60,8 @@ def test_conditions_orders_and_whole_queries(many: Path) -> None:
     assert [row["final_loss"] for row in low] == [0.09, 0.06, 0.03]
     assert query_runs(many, where="recipe like 'uba:phi=2%' and status = 'unfinished'").num_rows == 10
     grouped = query_runs(
-        many, sql="select workload, count(*) as n, min(final_loss) as best from runs where tokens > 0 group by 1 order by 1"
+        many,
+        sql="select workload, count(*) as n, min(final_loss) as best from runs where tokens > 0 group by 1 order by 1",
     )
     assert grouped.to_pylist() == [
         {"workload": "digits", "n": 140, "best": 0.04},
@@ -128,7 +129,7 @@ def test_a_real_run(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_runs(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFound, match="No folder .*none; name one that holds runs"):
+    with pytest.raises(DataNotFound, match=r"No folder .*none; name one that holds runs"):
         query_runs(tmp_path / "none")
     assert query_runs(tmp_path).num_rows == 0
 

@@ -14,7 +14,9 @@ from tutelage.training import Recipe
 positive = st.floats(min_value=1e-12, max_value=1e12)
 recipes = st.builds(
     Recipe,
-    schedule=st.sampled_from(["cosine", "uba:phi=5,warmup=0.05", "constant@0.5+linear:final=1e-05", "auto-lrs:tau=16steps"]),
+    schedule=st.sampled_from(
+        ["cosine", "uba:phi=5,warmup=0.05", "constant@0.5+linear:final=1e-05", "auto-lrs:tau=16steps"]
+    ),
     optimizer=st.sampled_from([None, "sgd", "adamw:weight_decay=0.01,beta2=0.999"]),
     peak=st.none() | positive,
     batch_size=st.none() | st.integers(1, 10**6),
@@ -123,6 +125,5 @@ def test_another_peak() -> None:
 
 
 def test_whether_the_peak_is_fixed() -> None:
-    assert [Recipe.parse(text).fixed_peak for text in ("cosine", "cosine;peak=1", "uba:peak=1", "auto-lrs:lr_max=1")] == [
-        False, True, True, True,
-    ]  # fmt: skip
+    fixed = {"cosine": False, "cosine;peak=1": True, "uba:peak=1": True, "auto-lrs:lr_max=1": True}
+    assert {text: Recipe.parse(text).fixed_peak for text in fixed} == fixed

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 from tests.training.toys import assert_same_run, child, kill, lines, start, toy, wait_until, woken
 
 from tutelage.errors import ConfigError
-from tutelage.training import read_curve, train
+from tutelage.training import Callback, read_curve, train
 from tutelage.training.folder import locked
 
 KILLED = -signal.SIGKILL
@@ -132,6 +133,46 @@ def test_the_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     assert process.exitcode == 130
     assert not (tmp_path / "run" / "checkpoint").exists()
     assert lines(tmp_path / "run") == 30
+
+
+@pytest.mark.parametrize(("moment", "steps"), [("update", 5), ("last evaluation", 12)])
+def test_a_signal_ends_the_run_and_leaves_the_callers_handlers(tmp_path: Path, moment: str, steps: int) -> None:
+    class Signal(Callback):
+        def on_update(self, run, row) -> None:
+            if moment == "update" and run.step == 5:
+                signal.raise_signal(signal.SIGTERM)
+
+        def on_evaluation(self, run, metrics) -> None:
+            if moment == "last evaluation" and run.step == 12:
+                signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    settings = arguments("adamw", budget="12steps")
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        train(toy(), out=tmp_path / "run", callbacks=[Signal()], **settings)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    # Asked during the last evaluation it finishes, stores, and still does as it was told.
+    assert (tmp_path / "run" / "result.json").exists() == (steps == 12)
+    whole = train(toy(), out=tmp_path / "whole", **settings)
+    assert_same_run(train(toy(), out=tmp_path / "run", resume=True, **settings), whole)
+
+
+def test_in_memory_and_in_a_thread_signals_are_the_callers(tmp_path: Path) -> None:
+    answers = []
+
+    class Look(Callback):
+        def on_update(self, run, row) -> None:
+            answers.append(signal.getsignal(signal.SIGINT))
+
+    mine = signal.getsignal(signal.SIGINT)
+    train(toy(), budget="1steps", callbacks=[Look()])
+    thread = threading.Thread(
+        target=train, args=(toy(),), kwargs={"budget": "1steps", "out": tmp_path / "run", "callbacks": [Look()]}
+    )
+    thread.start()
+    thread.join()
+    assert answers == [mine, mine]
+    assert (tmp_path / "run" / "result.json").exists()
 
 
 def test_two_processes_cannot_train_the_same_run(tmp_path: Path, monkeypatch) -> None:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tutelage.comparison.imports import compare_from, read_results
     from tutelage.comparison.plan import Tuning
     from tutelage.comparison.result import ComparisonResult, RunOutcome, summarise
     from tutelage.comparison.run import Progress, compare
@@ -16,10 +17,21 @@ _LAZY = {
     "RunOutcome": "result",
     "Tuning": "plan",
     "compare": "run",
+    "compare_from": "imports",
+    "read_results": "imports",
     "summarise": "result",
 }
 
-__all__ = ["ComparisonResult", "Progress", "RunOutcome", "Tuning", "compare", "summarise"]
+__all__ = [
+    "ComparisonResult",
+    "Progress",
+    "RunOutcome",
+    "Tuning",
+    "compare",
+    "compare_from",
+    "read_results",
+    "summarise",
+]
 
 
 def __getattr__(name: str) -> Any:

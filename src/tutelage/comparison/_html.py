@@ -86,12 +86,8 @@ def _header(result: ComparisonResult, several: bool) -> str:
         )
         said = f'<h1>{text(title(result))}</h1><ul class="conclusions">{items}</ul>'
     else:
-        # The cell's name leads each conclusion; here it stands above it already.
-        whole = first.conclusion.removeprefix(f"{first.workload}, {first.budget}: ")
-        head, _, rest = whole.partition(". ")
-        # A recipe's name keeps its spelling; a sentence that starts with a word gets its capital.
-        kind = ' class="literal"' if head.startswith(tuple(_names(result))) else ""
-        said = f"<h1{kind}>{text(head.rstrip('.'))}.</h1>" + (f'<p class="lead">{text(rest)}</p>' if rest else "")
+        head, _, rest = _said(first).partition(". ")
+        said = f"<h1>{text(head.rstrip('.'))}.</h1>" + (f'<p class="lead">{text(rest)}</p>' if rest else "")
     strip = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
     return (
         '<a class="skip" href="#cell-0">Skip to the results</a><header><div class="top">'
@@ -101,12 +97,18 @@ def _header(result: ComparisonResult, several: bool) -> str:
     )
 
 
+def _said(cell: Cell) -> str:
+    """Return a cell's conclusion without its name, which stands above it already."""
+    whole = cell.conclusion.removeprefix(f"{cell.workload}, {cell.budget}: ")
+    return whole[0].upper() + whole[1:] if whole.startswith(("inconclusive", "no ", "the ")) else whole
+
+
 def _cell(
     result: ComparisonResult, cell: Cell, index: int, shades: Mapping[str, str], has_curves: bool, several: bool
 ) -> str:
     head = ""
     if several:
-        head = f'<h2>{text(cell.workload)}, {text(cell.budget)}</h2><p class="lead">{text(cell.conclusion)}</p>'
+        head = f'<h2>{text(cell.workload)}, {text(cell.budget)}</h2><p class="lead">{text(_said(cell))}</p>'
     parts = [_forest(result, cell, shades)]
     if has_curves:
         parts.append(_charts(cell, index))

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -363,7 +364,12 @@ def _in_processes(
                 f"This workload cannot be sent to other processes ({error}); run the comparison with jobs=1."
             ) from error
         for attempt in range(_RETRIES + 1):
-            executor = ProcessPoolExecutor(max_workers=workers, env=threads | {"TOKENIZERS_PARALLELISM": "false"})
+            executor = ProcessPoolExecutor(
+                max_workers=workers,
+                env=threads | {"TOKENIZERS_PARALLELISM": "false"},
+                initializer=_leave_with_parent,
+                initargs=(os.getpid(),),
+            )
             futures = {
                 executor.submit(_work, str(shared), job, str(root), dict(loop), os.getpid()): job
                 for job in left.values()
@@ -398,6 +404,18 @@ def _in_processes(
             except BaseException:
                 executor.shutdown(kill_workers=True)
                 raise
+
+
+def _leave_with_parent(parent: int) -> None:
+    """End this worker soon after its parent died; the run in hand has had time to save itself by then."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        time.sleep(5.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @functools.cache

@@ -89,8 +89,8 @@ def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
     table.add_column("#", justify="right")
     # The only column that may wrap: without a least width it would be squeezed to nothing.
     table.add_column("arm", overflow="fold", min_width=12)
-    table.add_column(cell.metric, justify="right", no_wrap=True)
-    table.add_column(f"vs {result.baseline}", justify="right", no_wrap=True)
+    table.add_column(Text(cell.metric), justify="right", no_wrap=True)
+    table.add_column(Text(f"vs {result.baseline}"), justify="right", no_wrap=True)
     table.add_column(f"{percent} interval", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     if wide:
@@ -99,7 +99,7 @@ def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
         table.add_column("time", justify="right", no_wrap=True)
     for arm in result.arms_of(cell):
         found = result.comparison_of(arm)
-        shown = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found)]
+        shown: list[str | Text] = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found)]
         table.add_row(*shown, *(_details(arm, found) if wide else ()))
     return table
 

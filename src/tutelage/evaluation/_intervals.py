@@ -122,7 +122,7 @@ def percentile(samples: Floats, confidence: float, resamples: int, seed: int) ->
 
 
 def expanded(samples: Floats, confidence: float, resamples: int, seed: int) -> Ends:
-    """Return the percentile bootstrap at a level that makes up for narrowness (Hesterberg 2015, section 5.3).
+    """Return the percentile bootstrap at a level that makes up for narrowness (Hesterberg 2015).
 
     The level solves ``z(level) = sqrt(n / (n - 1)) t(confidence; n - 1)``, which gives Student's width where the
     resampled means are normal. The ends never leave the range of the sample.

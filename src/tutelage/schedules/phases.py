@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -92,17 +91,17 @@ class Phases(Schedule):
         object.__setattr__(self, "peak", max(_highest(*piece) for piece in flat))
 
     def _rate(self, t: Any, xp: Any) -> Any:
-        def phase(schedule: RateFunction, begin: int, length: int | None, start: int) -> Callable[[Any], Any]:
+        def phase(schedule: RateFunction, offset: int) -> Callable[[Any], Any]:
             def rate(t: Any) -> Any:
-                inside = xp.clip(t - begin, 0.0, math.inf if length is None else length) + start
-                return schedule._warmed(inside, xp) if isinstance(schedule, Schedule) else _call(schedule, inside, xp)
+                clock = t + offset
+                return schedule._warmed(clock, xp) if isinstance(schedule, Schedule) else _call(schedule, clock, xp)
 
             return rate
 
         pieces: list[tuple[float, Callable[[Any], Any]]] = []
         begin = 0
         for schedule, length, start in zip(self.schedules, self.lengths, self.starts, strict=True):
-            pieces.append((begin, phase(schedule, begin, length, start)))
+            pieces.append((begin, phase(schedule, start - begin)))
             begin += length or 0
         (_, first), *later = pieces
         return piecewise(t, first, later, xp)

@@ -122,10 +122,7 @@ class UBA(Schedule):
         length = self.total_steps - self.warmup
         # Nodes exist for updates only; the end value stays `final` so that the end is exact in both samplings.
         u = t / length if self.sampling == "grid" else xp.where(t < length, (t + 0.5) / length, 1.0)
-        if self.phases > 1:
-            position = u * self.phases
-            phase = xp.minimum(xp.floor(position), self.phases - 1)
-            u = position - phase + phase % 2
-        # With c = 2 wave, 2 c / (2 phi + (2 - phi) c) is this, which is exactly 1 and 0 at the ends.
-        wave = half_wave(u, xp)
+        # With c = 2 wave, 2 c / (2 phi + (2 - phi) c) is this, which is exactly 1 and 0 at the ends. The wave itself
+        # goes on falling and rising beyond 1, which is what the phases do.
+        wave = half_wave(u * self.phases, xp)
         return between(self.peak, self.final, wave / (wave + self.phi / 2.0 * (1.0 - wave)), xp)

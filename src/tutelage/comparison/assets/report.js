@@ -211,7 +211,8 @@
       const log = this.state.log && frame.name !== "lr" && Math.min(...extremes) > 0;
       let low = Math.max(Math.min(...extremes), quarter - cut);
       let high = Math.min(Math.max(...extremes), quarter + cut);
-      if (frame.name === "lr") low = Math.min(low, 0);
+      if (frame.name === "lr" || minus) low = Math.min(low, 0);
+      if (minus) high = Math.max(high, 0);
       if (!(high > low)) { low -= Math.abs(low) * 0.1 || 0.5; high += Math.abs(high) * 0.1 || 0.5; }
       // Both charts share their horizontal axis, so that a bend of the curve stands above the rate that caused it.
       const every = this.frames.flatMap((other) => this.lines(other)).flatMap((line) => [line.x[0], line.x[line.x.length - 1]]).filter(finite);

@@ -44,8 +44,8 @@ def read_results(
 
     - ``table``: CSV, TSV, Parquet, JSON Lines with columns ``arm``, ``seed`` and one named after the metric, or
       ``arm``, ``item``, ``score`` and perhaps ``seed``, or ``metric`` and ``value``. Optional: ``workload``,
-      ``budget``, ``steps``, ``tokens``, ``seconds``, ``recipe``, ``diverged``, ``lower_is_better``. An empty cell is a missing
-      result, ``nan`` or ``inf`` a diverged run.
+      ``budget``, ``steps``, ``tokens``, ``seconds``, ``recipe``, ``diverged``, ``lower_is_better``. An empty cell is a
+      missing result, ``nan`` or ``inf`` a diverged run.
     - ``trainer``: ``trainer_state.json`` of transformers; of several checkpoints the furthest.
     - ``tensorboard``: event files; a metric is a scalar tag. Needs ``pip install tensorboard``.
     - ``wandb``: ``wandb-summary.json`` (with ``config.yaml`` beside it), history as JSON Lines, the table of runs and

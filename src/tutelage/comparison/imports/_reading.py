@@ -79,7 +79,8 @@ class Naming:
 
     Args:
         pattern: Such as ``"{arm}/seed-{seed}"``, ``"{arm}.csv"`` or ``"{workload}/{arm}_{seed}"``: whole path
-            components, the last place in the path where they fit. ``None`` takes the usual ways to write ``{arm}/seed-{seed}``.
+            components, the last place in the path where they fit. ``None`` takes the usual ways to write
+            ``{arm}/seed-{seed}``.
 
     Raises:
         ConfigError: A pattern with an unknown or repeated field, or without ``{arm}``.
@@ -260,7 +261,7 @@ def json_of(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}).") from None
+        raise DataError(f"{path}:{error.lineno}: not JSON ({_fault(error)}).") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -277,10 +278,14 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{line}: not JSON ({error.msg} at column {error.colno}).") from None
+            raise DataError(f"{path}:{line}: not JSON ({_fault(error)}).") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{line}: a line must be a JSON object, got {_short(row)}.")
         yield f"{path}:{line}", row
+
+
+def _fault(error: json.JSONDecodeError) -> str:
+    return f"{error.msg.removesuffix(' at')} at column {error.colno}"
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,12 @@ def _readings(
 ) -> Iterator[Reading]:
     columns = list(dict.fromkeys(name for _, row in rows for name in row if name not in _INDEX))
     _check_columns(path, columns, naming)
+    # A misspelt column would change the result without a word; similar words for other things, such as time, would not.
+    unsaid = [known for known in _IDENTITY if known not in columns]
+    for name in columns:
+        near = difflib.get_close_matches(name, unsaid, n=1, cutoff=0.8) if name != metric else []
+        if near and name not in (*_IDENTITY, *_EFFORT):
+            raise DataError(f'{path}: unknown column "{name}". Did you mean "{near[0]}"? Rename it, or leave it out.')
     long = "metric" in columns
     value = next((name for name in ("value", "score") if name in columns), None)
     if long and value is None:
@@ -124,11 +131,6 @@ def _readings(
             f"metric, such as val_loss. Columns: {', '.join(columns)}."
         )
     unused = [name for name in columns if name not in (*_IDENTITY, *_EFFORT, *metrics, value if long else "")]
-    # A column passed over as "no metric" may be a misspelt one that would have changed the result.
-    for name in unused:
-        near = did_you_mean(name, [known for known in (*_IDENTITY, *_EFFORT) if known not in columns])
-        if near:
-            raise DataError(f'{path}: unknown column "{name}".{near} Rename it, or leave it out.')
     remarks = (f"Columns passed over in {path.name}: {', '.join(unused)}.",) if unused else ()
     for where, row in rows:
         who = naming.identify(
