@@ -1,4 +1,4 @@
-# make demo    compare five schedules on real text and write demo/report.html
+# make demo    compare four schedules on real text and write demo/report.html
 # make test    style, then all tests with coverage of schedules and training
 # make lint    style, types, import rule, spelling, generated docs, docs build
 # make bench   our speed beside the peers', in one run
@@ -50,8 +50,8 @@ $(READY_MUTATE): $(READY_DEV)
 
 # A demo that was interrupted goes on where it stopped; one that is complete is shown again.
 demo: $(READY)
-	@$(BIN)/tutelage compare --workload text-lm --budget 300steps --seeds 3 --tune 3 \
-	  --arm constant --arm linear --arm cosine --arm wsd --arm uba:phi=5 \
+	@$(BIN)/tutelage compare --workload text-lm:context=64 --budget 300steps --seeds 3 --tune 3 \
+	  --arm constant --arm cosine --arm wsd:decay=0.2 --arm uba:phi=5 \
 	  --out demo $$(test ! -d demo || echo --resume)
 
 test: $(READY_DEV)

@@ -225,6 +225,19 @@ def _training_progress(out: Path, *, quiet: bool) -> Iterator[Any]:
 )
 def compare(
     config: Annotated[Path | None, typer.Argument(help="A TOML file that declares the comparison.")] = None,
+    from_paths: Annotated[
+        list[Path] | None, typer.Option("--from", help="Results trained elsewhere: a file or folder; repeatable.")
+    ] = None,
+    from_format: Annotated[str, typer.Option("--from-format", help="Their format, if it cannot be told.")] = "auto",
+    from_pattern: Annotated[
+        str | None, typer.Option("--from-pattern", help="Where arm and seed stand in paths: {arm}/seed-{seed}.")
+    ] = None,
+    pairs: Annotated[str, typer.Option("--pairs", help="With --from: seed, item or auto.")] = "auto",
+    metric: Annotated[str | None, typer.Option("--metric", help="With --from: which metric.")] = None,
+    lower_is_better: Annotated[
+        bool | None,
+        typer.Option("--lower-is-better/--higher-is-better", help="With --from: its direction, if not known."),
+    ] = None,
     workload: Annotated[
         list[str] | None, typer.Option("--workload", "-w", help="Spec of a workload; repeatable.")
     ] = None,
@@ -253,7 +266,24 @@ def compare(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare recipes under equal budgets, paired by seed; writes report.html and report.json."""
+    """Compare recipes under equal budgets, paired by seed; writes report.html and report.json.
+
+    With --from, nothing is trained: results of other programs get the same statistics and report.
+    """
+    if from_paths:
+        refused = {"--arm": arm, "--budget": budget, "--workload": workload, "--tune": tune, "a config file": config}
+        given_too = [name for name, value in refused.items() if value]
+        if given_too:
+            raise ConfigError(f"--from reads finished results and takes no {', '.join(given_too)}.")
+        _compare_from(
+            from_paths,
+            {"format": from_format, "pattern": from_pattern, "pairs": pairs, "metric": metric}
+            | {"lower_is_better": lower_is_better, "baseline": baseline, "margin": margin, "confidence": confidence},
+            out,
+            force=force,
+            json_output=json_output,
+        )
+        return
     from tutelage.comparison.config import ComparisonConfig
     from tutelage.comparison.run import compare as run_comparison
     from tutelage.progress import ComparisonView
@@ -303,6 +333,29 @@ def compare(
 
     print_result(result)
     _print(f"Report: {folder / 'report.html'}")
+
+
+def _compare_from(
+    paths: list[Path], options: dict[str, Any], out: Path | None, *, force: bool, json_output: bool
+) -> None:
+    from tutelage.comparison.imports import FORMATS, compare_from
+    from tutelage.comparison.report import REPORT_DATA, write_report
+    from tutelage.comparison.table import print_result
+
+    if options["format"] not in FORMATS:
+        raise ConfigError(f'--from-format must be one of {", ".join(FORMATS)}, got "{options["format"]}".')
+    if options["pairs"] not in ("auto", "seed", "item"):
+        raise ConfigError(f'--pairs must be auto, seed or item, got "{options["pairs"]}".')
+    if out is not None and not force and out.exists() and any(out.iterdir()):
+        held = "a report" if (out / REPORT_DATA).exists() else "other files"
+        raise ConfigError(f"--out {out} holds {held} already; name another folder, or add --force to write there.")
+    result = compare_from(paths, **{name: value for name, value in options.items() if value is not None})
+    page = None if out is None else write_report(result, out, commands=[result.declaration["command"]])
+    if json_output:
+        _print_json({**result.to_json(), "report": None if page is None else str(page)})
+        return
+    print_result(result)
+    _print("A page with all of it: add --out FOLDER" if page is None else f"Report: {page}")
 
 
 def _quoted(word: str) -> str:

@@ -11,14 +11,18 @@ GIVEN = {"workload": ["digits"], "arms": ["cosine", "uba:phi=5"], "budget": ["10
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    config = ComparisonConfig.load(None, {**GIVEN, "arms": {'a "quoted" ü': "cosine", "b": "uba"}, "tune": "3", "seeds": "4,5", "margin": 0.01})
+    config = ComparisonConfig.load(
+        None, {**GIVEN, "arms": {'a "quoted" ü': "cosine", "b": "uba"}, "tune": "3", "seeds": "4,5", "margin": 0.01}
+    )
     config.write(tmp_path / "c.toml")
     assert ComparisonConfig.load(tmp_path / "c.toml", {}) == config
     assert config.seeds == [4, 5]
 
 
 def test_flags_win_over_the_file(tmp_path):
-    (tmp_path / "c.toml").write_text('workload = "digits"\nbudget = "5steps"\nseeds = 2\ntune = [0.1, 0.2]\n[arms]\na = "cosine"\nb = "uba"\n')
+    (tmp_path / "c.toml").write_text(
+        'workload = "digits"\nbudget = "5steps"\nseeds = 2\ntune = [0.1, 0.2]\n[arms]\na = "cosine"\nb = "uba"\n'
+    )
     config = ComparisonConfig.load(tmp_path / "c.toml", {"seeds": "7"})
     assert config.seeds == 7
     assert config.options()["tune"].peaks == (0.1, 0.2)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.training.toys import toy
+
 from tutelage.comparison.plan import TUNING_SEEDS_FROM, Tuning, make_plan, slug
 from tutelage.errors import ConfigError
 
@@ -25,10 +25,16 @@ def test_tuning_tries_the_same_peaks_for_every_arm_on_seeds_of_its_own():
     made = plan(tuning=Tuning.parse(3, seeds=2))
     jobs = made.tuning_jobs()
     assert len(jobs) == 2 * 3 * 2
-    by_arm = {arm: sorted(job.folder.split("/")[-2:] for job in jobs if job.arm == arm) for arm in ("cosine", "uba:phi=5")}
+    by_arm = {
+        arm: sorted(job.folder.split("/")[-2:] for job in jobs if job.arm == arm) for arm in ("cosine", "uba:phi=5")
+    }
     assert by_arm["cosine"] == by_arm["uba:phi=5"]
     assert {job.seed for job in jobs} == {TUNING_SEEDS_FROM, TUNING_SEEDS_FROM + 1}
-    assert {job.recipe for job in jobs if job.arm == "cosine"} == {"cosine;peak=0.00333", "cosine;peak=0.01", "cosine;peak=0.03"}
+    assert {job.recipe for job in jobs if job.arm == "cosine"} == {
+        "cosine;peak=0.00333",
+        "cosine;peak=0.01",
+        "cosine;peak=0.03",
+    }
 
 
 def test_an_arm_that_says_its_peak_is_not_tuned():

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from tests.training.toys import toy
+
 from tutelage.comparison.run import compare, default_jobs
 from tutelage.errors import ConfigError, CorruptRun, TutelageError
 from tutelage.training import read_run
@@ -53,7 +53,15 @@ def test_every_run_spends_the_same(plain):
 
 
 def test_tuning_picks_the_best_peak_and_is_counted(tmp_path):
-    result = compare(toy(), ["cosine", "constant;peak=0.001"], budget="20steps", seeds=2, tune="1e-5/1e-2", jobs=1, out=tmp_path / "c")
+    result = compare(
+        toy(),
+        ["cosine", "constant;peak=0.001"],
+        budget="20steps",
+        seeds=2,
+        tune="1e-5/1e-2",
+        jobs=1,
+        out=tmp_path / "c",
+    )
     peaks = {arm.name: arm.peak for arm in result.arms}
     assert peaks == {"cosine": 1e-2, "constant;peak=0.001": 1e-3}
     assert result.cost["tuning_steps"] == 2 * 20
@@ -62,14 +70,24 @@ def test_tuning_picks_the_best_peak_and_is_counted(tmp_path):
     assert "highest tried" in notes
     assert "Not tuned" in notes
     # The peak was chosen on the lowest mean of the tuning runs, on seeds that the comparison does not use.
-    tuned = {path.parts[-3]: json.loads(path.read_text())["final_loss"] for path in (tmp_path / "c/tuning").rglob("result.json")}
+    tuned = {
+        path.parts[-3]: json.loads(path.read_text())["final_loss"]
+        for path in (tmp_path / "c/tuning").rglob("result.json")
+    }
     assert tuned["peak-0.01"] < tuned["peak-1e-05"]
     assert {read_run(path.parent).seed for path in (tmp_path / "c/tuning").rglob("run.json")}.isdisjoint({0, 1})
 
 
 def test_an_arm_that_diverges_everywhere_is_named(tmp_path):
     with pytest.raises(TutelageError, match="Arm bad diverged at every peak"):
-        compare(toy(), {"cosine": "cosine;peak=0.01", "bad": "constant;sgd;clip=none"}, budget="20steps", seeds=1, tune="1e30/1e35", jobs=1)
+        compare(
+            toy(),
+            {"cosine": "cosine;peak=0.01", "bad": "constant;sgd;clip=none"},
+            budget="20steps",
+            seeds=1,
+            tune="1e30/1e35",
+            jobs=1,
+        )
 
 
 def test_a_diverged_arm_is_kept_and_ranked_last():
@@ -82,8 +100,12 @@ def test_a_diverged_arm_is_kept_and_ranked_last():
 
 
 def test_several_workloads_and_budgets_give_a_cell_each():
-    result = compare([toy(), toy(name="other", peak=0.02)], ["cosine", "constant"], budget=["5steps", "10steps"], seeds=2, jobs=1)
-    assert {(cell.workload, cell.budget) for cell in result.cells} == {(w, b) for w in ("toy", "other") for b in ("5steps", "10steps")}
+    result = compare(
+        [toy(), toy(name="other", peak=0.02)], ["cosine", "constant"], budget=["5steps", "10steps"], seeds=2, jobs=1
+    )
+    assert {(cell.workload, cell.budget) for cell in result.cells} == {
+        (w, b) for w in ("toy", "other") for b in ("5steps", "10steps")
+    }
 
 
 def test_resume_reads_finished_runs_and_repeats_nothing(tmp_path):
@@ -96,7 +118,15 @@ def test_resume_reads_finished_runs_and_repeats_nothing(tmp_path):
 
 def test_watch_sees_the_runs_finish():
     seen = []
-    compare(toy(), ["cosine", "constant"], budget="5steps", seeds=2, tune=2, jobs=1, watch=lambda p: seen.append((p.phase, p.done, p.total)))
+    compare(
+        toy(),
+        ["cosine", "constant"],
+        budget="5steps",
+        seeds=2,
+        tune=2,
+        jobs=1,
+        watch=lambda p: seen.append((p.phase, p.done, p.total)),
+    )
     assert seen[-1] == ("runs", 8, 8)
     assert {phase for phase, _, _ in seen} == {"tuning", "runs"}
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
@@ -115,7 +145,11 @@ def test_a_workload_that_cannot_travel_is_refused_for_processes_and_runs_here():
     [
         (lambda root: (root / "x").write_text("mine"), ConfigError, "holds other files"),
         (lambda root: (root / "comparison.json").write_text("{broken"), CorruptRun, "--force"),
-        (lambda root: (root / "comparison.json").write_text('{"format": 1, "seeds": [9]}'), ConfigError, "it differs in arms"),
+        (
+            lambda root: (root / "comparison.json").write_text('{"format": 1, "seeds": [9]}'),
+            ConfigError,
+            "it differs in arms",
+        ),
     ],
 )
 def test_a_folder_that_holds_something_else(tmp_path, prepare, error, fragment):
@@ -182,7 +216,11 @@ def test_a_killed_worker_is_replaced(tmp_path):
 
     def workers():
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "loky" in " ".join(child.cmdline()) and "tracker" not in " ".join(child.cmdline())]
+        return [
+            child
+            for child in children
+            if "loky" in " ".join(child.cmdline()) and "tracker" not in " ".join(child.cmdline())
+        ]
 
     wait_for(lambda: list(out.rglob("curve.jsonl")) and workers(), process)
     workers()[0].kill()

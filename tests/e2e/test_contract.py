@@ -46,7 +46,10 @@ def test_compare_prints_the_contract_and_writes_reports(run, tmp_path):
         assert {"name", "metric", "mean", "low", "high", "per_seed"} <= set(arm)
         assert len(arm["per_seed"]) == 3
         assert arm["low"] <= arm["mean"] <= arm["high"]
-    assert {(item["arm"], item["baseline"]) for item in result["comparisons"]} == {("uba:phi=5", "cosine"), ("flat", "cosine")}
+    assert {(item["arm"], item["baseline"]) for item in result["comparisons"]} == {
+        ("uba:phi=5", "cosine"),
+        ("flat", "cosine"),
+    }
     for item in result["comparisons"]:
         assert {"arm", "baseline", "difference", "low", "high", "verdict"} <= set(item)
         assert item["low"] <= item["difference"] <= item["high"]
@@ -67,7 +70,19 @@ def test_schedule_prints_one_rate_an_update(run):
 
 
 def test_schedule_against_a_peer_measures_the_gap(run, tmp_path):
-    outcome = run("schedule", "cosine", "--steps", 50, "--peak", 1, "--against", "transformers:cosine", "--plot", "p.svg", "--json")
+    outcome = run(
+        "schedule",
+        "cosine",
+        "--steps",
+        50,
+        "--peak",
+        1,
+        "--against",
+        "transformers:cosine",
+        "--plot",
+        "p.svg",
+        "--json",
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.json["transformers:cosine"]["largest_difference"] < 1e-12
     assert b"<svg" in (tmp_path / "p.svg").read_bytes()
@@ -124,7 +139,7 @@ BAD = [
     (("compare", *DIGITS, "--arm", "cosine", "--budget", "5steps"), "at least two arms"),
     (("compare", *DIGITS, "--arm", "cosine", "--arm", "ubba", "--budget", "5"), 'Did you mean "uba"?'),
     (("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "5steps", "--seeds", "0"), "seeds"),
-    (("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "5steps", "--baseline", "cos"), 'no arm "cos"'),
+    (("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "5steps", "--baseline", "no"), 'no arm "no"'),
     (("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "5steps", "--tune", "x"), "number of peaks"),
     (("compare", "nowhere.toml"), "No file nowhere.toml"),
     (("compare",), "--workload"),
@@ -136,7 +151,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "fragment"), BAD, ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(("command", "fragment"), BAD)
 def test_bad_input_gives_one_line_and_exit_code_2(run, tmp_path, command, fragment):
     outcome = run(*command)
     assert outcome.code == 2, (outcome.out, outcome.err)
@@ -147,6 +162,22 @@ def test_bad_input_gives_one_line_and_exit_code_2(run, tmp_path, command, fragme
     assert list(tmp_path.iterdir()) == []  # nothing is left behind by what was refused
 
 
+def test_results_trained_elsewhere_get_the_same_report(run, tmp_path):
+    rows = [f"{arm},{seed},{value + seed / 100}" for arm, value in (("old", 1.0), ("new", 0.9)) for seed in range(4)]
+    (tmp_path / "mine.csv").write_text("\n".join(["arm,seed,val_loss", *rows]) + "\n")
+    outcome = run("compare", "--from", "mine.csv", "--baseline", "old", "--out", "r", "--json")
+    assert outcome.code == 0, outcome.err
+    (found,) = outcome.json["comparisons"]
+    assert (found["arm"], found["verdict"]) == ("new", "better")
+    assert found["difference"] == pytest.approx(-0.1)
+    assert "compare --from" in (tmp_path / "r/report.html").read_text()
+    again = run("compare", "--from", "mine.csv", "--out", "r")
+    assert again.code == 2
+    assert "--force" in again.err
+    assert run("compare", "--from", "mine.csv", "--arm", "cosine").code == 2
+    assert run("compare", "--from", "mine.csv", "--pairs", "twins").code == 2
+
+
 def test_two_faults_are_said_together(run):
     outcome = run("compare", *DIGITS, "--arm", "cosine", "--arm", "ubba", "--budget", "5")
     assert "ubba" in outcome.err
@@ -154,7 +185,21 @@ def test_two_faults_are_said_together(run):
 
 
 def test_another_comparison_in_the_same_folder_is_refused_and_nothing_is_lost(run, tmp_path):
-    base = ("compare", *DIGITS, "--arm", "cosine", "--arm", "constant", "--seeds", 2, "--out", "c", "--jobs", 1, "--quiet")
+    base = (
+        "compare",
+        *DIGITS,
+        "--arm",
+        "cosine",
+        "--arm",
+        "constant",
+        "--seeds",
+        2,
+        "--out",
+        "c",
+        "--jobs",
+        1,
+        "--quiet",
+    )
     assert run(*base, "--budget", "4steps").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "c").rglob("*") if path.is_file()}
     other = run(*base, "--budget", "6steps", "--resume")
@@ -171,7 +216,10 @@ def test_another_comparison_in_the_same_folder_is_refused_and_nothing_is_lost(ru
 def test_a_folder_with_other_files_is_left_alone(run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
-    for command in (("train", *DIGITS, "--budget", "4steps"), ("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "4steps")):
+    for command in (
+        ("train", *DIGITS, "--budget", "4steps"),
+        ("compare", *DIGITS, "--arm", "cosine", "--arm", "uba", "--budget", "4steps"),
+    ):
         for flags in ((), ("--force",), ("--resume",)):
             outcome = run(*command, "--out", "mine", *flags)
             assert outcome.code == 2, outcome.out

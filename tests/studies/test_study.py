@@ -27,7 +27,9 @@ STUDY = Study(
 def outcome(values, *, lower=True, workloads=("w",)):
     """A comparison whose arms have these values by seed, on each workload."""
     runs = [
-        RunOutcome(arm=arm, workload=name, budget="1steps", seed=seed, metric="val_x", lower_is_better=lower, value=value)
+        RunOutcome(
+            arm=arm, workload=name, budget="1steps", seed=seed, metric="val_x", lower_is_better=lower, value=value
+        )
         for name in workloads
         for arm, series in values.items()
         for seed, value in enumerate(series)
@@ -140,7 +142,7 @@ def test_a_study_runs_from_end_to_end_and_an_exact_property_outweighs_it(tmp_pat
     assert "one is two" in again.sentence
     with pytest.raises(ConfigError, match="no scale full"):
         run_study(Entry(STUDY), scale="full", out=tmp_path / "t")
-    assert carry_out.FORMAT == found.format
+    assert found.format == carry_out.FORMAT
 
 
 def test_every_study_file_declares_a_study_of_its_paper():

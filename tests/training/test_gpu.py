@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from tests.training.toys import toy
+
 from tutelage.training import train
 
 pytestmark = [

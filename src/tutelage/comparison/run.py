@@ -139,7 +139,7 @@ def compare(
             margin=margin,
             confidence=confidence,
             notes=notes,
-            declaration=plan.declaration(),
+            declaration={**plan.declaration(), "specs": [item.spec or item.name for item in plan.workloads]},
         )
         if out is not None:
             from tutelage.comparison.report import write_report

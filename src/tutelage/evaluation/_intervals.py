@@ -23,6 +23,9 @@ Ends = tuple[Floats, Floats]
 Method = Literal["t", "hybrid", "bootstrap", "bootstrap-expanded", "bca", "bootstrap-t", "permutation"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
+#: Up to this size the hybrid looks at the bootstrap too. Beyond it, as where single items are paired, the mean is as
+#: good as normal and the resamples of thousands of values would take seconds and gigabytes.
+_HYBRID_UP_TO = 500
 #: Up to this size every resample is enumerated: C(2n-1, n) multisets, 6,435 at 8.
 EXACT_RESAMPLES_UP_TO = 8
 #: Up to this size every pattern of signs is enumerated: 2**n, 16,384 at 14.
@@ -83,7 +86,7 @@ def interval(samples: Floats, confidence: float, method: Method, *, resamples: i
     Returns:
         Lower and upper ends, each ``(batch,)``; infinite where the method gives no bound for so few values.
     """
-    if method == "t":
+    if method == "t" or (method == "hybrid" and samples.shape[1] > _HYBRID_UP_TO):
         return student(samples, confidence)
     if method == "hybrid":
         wide = student(samples, confidence)
@@ -208,7 +211,7 @@ def p_values(samples: Floats, method: Method, *, resamples: int = 10_000, seed: 
 
     It is below ``1 - confidence`` exactly where the interval at that confidence leaves zero out.
     """
-    if method == "t":
+    if method == "t" or (method == "hybrid" and samples.shape[1] > _HYBRID_UP_TO):
         return _student_p(samples)
     if method == "hybrid":
         return np.maximum(_student_p(samples), p_values(samples, "bootstrap-expanded", resamples=resamples, seed=seed))

@@ -137,13 +137,18 @@ class Recipe:
         """Return this recipe at another peak rate, one inside the schedule's spec replaced."""
         head, colon, rest = self.schedule.partition(":")
         kept = [item for item in rest.split(",") if not item.strip().startswith("peak=")]
-        schedule = head + (colon + ",".join(kept) if any(kept) else "") if "+" not in self.schedule else self.schedule
+        schedule = self.schedule if _has_phases(self.schedule) else head + (colon + ",".join(kept) if any(kept) else "")
         return dataclasses.replace(self, schedule=schedule, peak=peak)
 
     @property
     def fixed_peak(self) -> bool:
         """Whether the recipe itself says its peak rate."""
         return self.peak is not None or "peak=" in self.schedule or "lr_max=" in self.schedule
+
+
+def _has_phases(spec: str) -> bool:
+    """Whether a schedule's spec joins phases, or takes a range of one; a peak inside it belongs to its phase."""
+    return "+" in spec or "@" in spec.partition(":")[0]
 
 
 def resolve_schedule(recipe: Recipe, *, clock: Clock, peak: float) -> Any:
@@ -158,7 +163,7 @@ def resolve_schedule(recipe: Recipe, *, clock: Clock, peak: float) -> Any:
         ConfigError: The spec cannot be used, or counts tokens where the clock does not.
         UnknownPart: No such schedule.
     """
-    if "+" not in recipe.schedule:
+    if not _has_phases(recipe.schedule):
         parsed = parse_spec(recipe.schedule)
         part = find("schedules", parsed.name).load()
         if clock.virtual and "tokens_per_step" in field_types(part):
