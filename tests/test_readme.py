@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from tutelage import cli
 
 BUDGET = "4steps"
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +83,7 @@ def test_links_lead_somewhere(root: Path) -> None:
 def test_options_shown_exist(root: Path) -> None:
     """Every ``--option`` in the README and the pages is one that some command knows."""
     known = {"--index-url", "--help"}
-    for verb in ("train", "compare", "check", "schedule", "runs", "parts", "show", "papers", "env"):
+    for verb in typer.main.get_command(cli.app).commands:
         command = [sys.executable, "-c", "import tutelage.cli; tutelage.cli.main()", verb, "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         known |= set(re.findall(r"--[a-z][a-z-]+", done.stdout))
