@@ -5,8 +5,9 @@ Importing this package imports nothing heavy; what is named here is loaded on fi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tutelage.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tutelage.comparison import ComparisonResult, compare
@@ -17,20 +18,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Budget": "tutelage.durations",
-    "ComparisonResult": "tutelage.comparison",
-    "Recipe": "tutelage.training",
-    "RunResult": "tutelage.training",
-    "Workload": "tutelage.workloads",
-    "compare": "tutelage.comparison",
-    "train": "tutelage.training",
+    "Budget": "durations",
+    "ComparisonResult": "comparison",
+    "Recipe": "training",
+    "RunResult": "training",
+    "Workload": "workloads",
+    "compare": "comparison",
+    "train": "training",
 }
 
 __all__ = ["Budget", "ComparisonResult", "Recipe", "RunResult", "Workload", "__version__", "compare", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -1,4 +1,4 @@
-"""InfiniteLR: card 24's check values, runs without an end, and annealing a checkpoint."""
+"""InfiniteLR: the check values of paper 24, runs without an end, and annealing a checkpoint."""
 
 from __future__ import annotations
 

@@ -428,7 +428,7 @@ def test_a_function_of_jax_in_phases(optax):
     assert joined(jnp.arange(4)).shape == (4,)
 
 
-# --------------------------------------------- a public port of card 24's schedule
+# --------------------------------------------- a public port of the schedule of paper 24
 
 
 @pytest.mark.parametrize("kind", ["cosine", "inverse-sqrt"])

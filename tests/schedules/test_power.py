@@ -1,4 +1,4 @@
-"""PowerLR: card 64's check values, the authors' code rewritten as a scalar function, and the fit of its constants."""
+"""PowerLR: paper 64's check values, the authors' code rewritten as a scalar function, the fit of its constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReWarm: card 24's check values."""
+"""ReWarm: the check values of paper 24."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UBA: card 01's check values, and the facts that pin its formula."""
+"""UBA: the check values of paper 1, and the facts that pin its formula."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tutelage.schedules import UBA, Cosine
 
-#: Card 01: phi -> rates at u = 0, 0.25, 0.5, 0.75, 0.9, 1, and the mean over u.
+#: Paper 1: phi -> rates at u = 0, 0.25, 0.5, 0.75, 0.9, 1, and the mean over u.
 CHECK_VALUES = {
     0.25: ([1, 0.979004, 0.888889, 0.578518, 0.167142, 0], 0.738796),
     0.5: ([1, 0.958871, 0.8, 0.406983, 0.091192, 0], 0.666667),
@@ -55,7 +55,7 @@ def test_phi_two_is_cosine():
     np.testing.assert_allclose(UBA(**common)(steps), Cosine(**common)(steps), rtol=1e-13)
 
 
-#: Card 01: the eight Chebyshev steps for curvatures in [0.1, 1].
+#: Paper 1: the eight Chebyshev steps for curvatures in [0.1, 1].
 CHEBYSHEV = [9.20415163, 5.68703104, 3.33340672, 2.16352177, 1.56791262, 1.24998968, 1.08206216, 1.00872204]
 
 

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tutelage.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tutelage.models.cross_entropy import linear_cross_entropy
@@ -41,8 +42,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use; PyTorch is not imported before."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"tutelage.models.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -111,8 +111,9 @@ class Decoder(nn.Module):
     ``M(x) = C relu(E x)^2``; logits ``W N(x)`` with ``W`` the embedding.
 
     Weights start normal with deviation ``sqrt(2 / (5 width))``, drawn from PyTorch's generator, so a seed fixes them;
-    those that write to the residual stream start at zero. On short runs this learned faster at every rate tried than
-    GPT-2's deviation of 0.02, and than residual weights scaled by ``1 / sqrt(2 layers)``.
+    those that write to the residual stream start at zero. Chosen on runs of 250 updates
+    (width 96, two seeds, three rates) over GPT-2's deviation of 0.02 and residual weights scaled by
+    ``1 / sqrt(2 layers)``; longer runs were not compared.
 
     Args:
         config: Sizes; :meth:`DecoderConfig.preset` names some.

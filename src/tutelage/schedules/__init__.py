@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from tutelage.durations import Clock, Duration, parse_duration
 from tutelage.errors import ConfigError
+from tutelage.lazy import lazy_attributes
 from tutelage.registry import entries, find
 from tutelage.schedules._parts import PARTS
 from tutelage.schedules._protocol import RateFunction, Schedule
@@ -92,12 +92,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a schedule, or the PyTorch adaptors, on first use."""
-    if name in _LAZY:
-        module, _, attribute = _LAZY[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def names() -> list[str]:

@@ -59,7 +59,8 @@ class Decay(Schedule):
 
     Source:
         Haegele et al., Scaling laws and compute-optimal training beyond fixed training durations, 2024, arXiv
-        2405.18392, section 3 (shapes of the cool-down); the exponential one from arXiv 2403.08763, section 7.
+        2405.18392, section 3 (shapes of the cool-down); the exponential one as in :class:`InfiniteLR` (arXiv
+        2403.08763).
     """
 
     spec_name: ClassVar[str] = "decay"

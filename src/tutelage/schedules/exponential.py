@@ -60,7 +60,7 @@ class Exponential(Schedule):
 
     Source:
         No paper. ``ExponentialLR`` of PyTorch with ``gamma``, and ``exponential_decay`` of Optax, checked against their
-        sources. An end at 1 % is the arm of the comparisons in card 01 (arXiv 2505.24452).
+        sources. An end at 1 % is a rival in the comparisons of UBA (arXiv 2505.24452).
     """
 
     spec_name: ClassVar[str] = "exponential"

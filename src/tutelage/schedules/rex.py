@@ -53,7 +53,7 @@ class REX(Schedule):
 
     Source:
         Chen, Wolfe and Kyrillidis, REX: revisiting budgeted training with an improved schedule, 2021, arXiv 2107.04197,
-        section 4; the formula as in card 01's list of arms (arXiv 2505.24452).
+        section 4; a rival in the comparisons of UBA (arXiv 2505.24452).
     """
 
     spec_name: ClassVar[str] = "rex"

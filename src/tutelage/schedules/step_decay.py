@@ -28,7 +28,8 @@ class StepDecay(Schedule):
         peak: Highest rate, > 0.
         total_steps: Updates in the run, >= 1.
         milestones: Rising fractions of the run, warm-up included, each in (0, 1), none within warm-up. In a spec
-            ``milestones=0.5/0.75`` or ``milestones=300steps/450steps``. Half and three quarters are the arm of card 01.
+            ``milestones=0.5/0.75`` or ``milestones=300steps/450steps``. Half and three quarters are the rival that UBA
+            (arXiv 2505.24452) is compared with.
         gamma: Factor of one drop, in (0, 1]; 0.1 is usual.
         warmup: Updates of linear warm-up, counted inside the total.
 

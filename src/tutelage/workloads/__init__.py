@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError
+from tutelage.lazy import lazy_attributes
 from tutelage.registry import entries, find
 from tutelage.specs import PartSpec, build, parse_spec
 from tutelage.workloads._protocol import Batch, ExampleStore, Workload, WorkloadPart
@@ -61,11 +61,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a workload, a store or a reader on first use."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"tutelage.workloads.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def names() -> list[str]:
