@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -170,19 +172,37 @@ def test_a_file_as_folder_and_no_jobs(tmp_path):
     assert default_jobs() >= 1
 
 
+STEPS = "800steps"
 SCRIPT = """
     import sys
-    sys.path.insert(0, {tests!r})
+    sys.path.insert(0, {root!r})
     from tests.training.toys import toy
     from tutelage.comparison.run import compare
-    compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs={jobs}, out={out!r}, resume=True)
+    compare(toy(), ["constant", "cosine"], budget={steps!r}, seeds=4, jobs={jobs}, out={out!r}, resume=True)
 """
 
 
-def start(out: Path, jobs: int) -> subprocess.Popen:
-    tests = str(Path(__file__).parents[2])
-    code = textwrap.dedent(SCRIPT.format(tests=tests, jobs=jobs, out=str(out)))
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+def run_again(out=None):
+    return values(
+        compare(toy(), ["constant", "cosine"], budget=STEPS, seeds=4, jobs=1, out=out, resume=out is not None)
+    )
+
+
+@pytest.fixture(scope="module")
+def straight():
+    """What the comparison of the script gives where nothing interrupts it."""
+    return run_again()
+
+
+@contextlib.contextmanager
+def started(out: Path, jobs: int) -> Iterator[subprocess.Popen[str]]:
+    root = str(Path(__file__).parents[2])
+    code = textwrap.dedent(SCRIPT.format(root=root, steps=STEPS, jobs=jobs, out=str(out)))
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(condition, process, limit=120.0):
@@ -190,42 +210,35 @@ def wait_for(condition, process, limit=120.0):
     while not condition():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("jobs", "how"), [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGKILL)])
-def test_interrupted_and_resumed_ends_with_the_same_numbers(tmp_path, jobs, how):
+def test_interrupted_and_resumed_ends_with_the_same_numbers(tmp_path, straight, jobs, how):
     out = tmp_path / "c"
-    process = start(out, jobs)
-    wait_for(lambda: list(out.rglob("result.json")), process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(how)
-    process.wait(60)
-    assert process.returncode != 0
-    process.stderr.close()
-    resumed = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1, out=out, resume=True)
-    straight = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1)
-    assert values(resumed) == values(straight)
+    with started(out, jobs) as process:
+        # While the first of eight runs is under way, so that there is much left to interrupt.
+        wait_for(lambda: list(out.rglob("curve.jsonl")), process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(how)
+        process.wait(60)
+        assert process.returncode != 0
+    assert len(list(out.rglob("result.json"))) < 8
+    assert run_again(out) == straight
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []  # no worker outlives the comparison it worked for
 
 
-def test_a_killed_worker_is_replaced(tmp_path):
+def test_a_killed_worker_is_replaced(tmp_path, straight):
     out = tmp_path / "c"
-    process = start(out, 2)
+    with started(out, 2) as process:
 
-    def workers():
-        children = psutil.Process(process.pid).children(recursive=True)
-        return [
-            child
-            for child in children
-            if "loky" in " ".join(child.cmdline()) and "tracker" not in " ".join(child.cmdline())
-        ]
+        def workers():
+            children = psutil.Process(process.pid).children(recursive=True)
+            lines = [(child, " ".join(child.cmdline())) for child in children]
+            return [child for child, line in lines if "loky" in line and "tracker" not in line]
 
-    wait_for(lambda: list(out.rglob("curve.jsonl")) and workers(), process)
-    workers()[0].kill()
-    assert process.wait(120) == 0, process.stderr.read()
-    process.stderr.close()
-    resumed = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1, out=out, resume=True)
-    straight = compare(toy(), ["constant", "cosine"], budget="150steps", seeds=3, jobs=1)
-    assert values(resumed) == values(straight)
+        wait_for(lambda: list(out.rglob("curve.jsonl")) and workers(), process)
+        workers()[0].kill()
+        assert process.wait(120) == 0, process.stderr.read()
+    assert run_again(out) == straight
