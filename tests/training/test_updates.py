@@ -141,7 +141,10 @@ def test_two_runs_of_one_process_are_the_same_run() -> None:
 
 def test_it_leaves_the_callers_settings_alone() -> None:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # A Trainer in another test of this process may have left a state of its own.
+    AcceleratorState._reset_state(reset_partial_state=False)
     mine = Accelerator(mixed_precision="bf16", cpu=True)
     torch.manual_seed(123)
     np.random.seed(123)  # noqa: NPY002  # the old global generator is what must not be touched
