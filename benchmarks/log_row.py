@@ -12,7 +12,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import random
 import sqlite3
 import statistics
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tutelage.training import CurveLog
+from tutelage.training import CurveLog, provenance
 
 TARGET_SECONDS = 10e-6
 Row = dict[str, Any]
@@ -138,7 +137,7 @@ def main() -> None:
         kept = (Path(folder) / "curve.jsonl").read_bytes().count(b"\n")
     seconds = {name: statistics.median(values) for name, values in costs.items()}
     report = {
-        "machine": {"processor": platform.processor(), "python": platform.python_version()},
+        "machine": {**provenance.machine(), **provenance.versions()},
         "missing": missing,
         "seconds_a_row": seconds,
         "rows_in_our_log": kept,

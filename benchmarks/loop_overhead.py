@@ -25,7 +25,7 @@ import torch
 from tutelage.optimizers import AdamW
 from tutelage.randomness import derive_seed
 from tutelage.schedules import UBA
-from tutelage.training import Callback, EpochOrder, RunState, train
+from tutelage.training import Callback, EpochOrder, RunState, provenance, train
 from tutelage.workloads import Workload, prepare
 
 TARGET = 1.02
@@ -127,7 +127,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cases = {name: case for name, case in CASES.items() if options.only is None or options.only in name}
     report: dict[str, Any] = {
-        "machine": {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": {
+            "processor": provenance.machine()["processor"],
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "threads": 1,
         "target": TARGET,
         "cases": {name: measure(*case, options.rounds) for name, case in cases.items()},

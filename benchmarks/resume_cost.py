@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutelage.training import Callback, RunState, train
+from tutelage.training import Callback, RunState, provenance, train
 from tutelage.training.checkpoint import checkpoints, load_newest
 from tutelage.workloads import Workload, prepare
 
@@ -108,7 +108,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     facts = measure(options.rounds, options.steps)
-    machine = {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__}
+    machine = {
+        "processor": provenance.machine()["processor"],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
     if options.json:
         print(json.dumps({"machine": machine, "workload": SPEC, **facts}))
         return

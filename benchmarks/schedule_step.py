@@ -28,6 +28,7 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, OneCycleLR, SequentialL
 
 from tutelage.schedules import OneCycle, from_spec
 from tutelage.schedules._peers import timm_cosine_scheduler
+from tutelage.training import provenance
 
 PEAK = 1e-3
 TARGET_RATIO = 0.5
@@ -177,7 +178,11 @@ def main() -> None:
     peers, missing = available_peers()
     makers: dict[str, Make] = {"bare table look-up": bare_look_up} | OURS | peers
     report: dict[str, Any] = {
-        "machine": {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": {
+            "processor": provenance.machine()["processor"],
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "missing": missing,
         "groups": {},
     }

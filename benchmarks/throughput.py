@@ -33,6 +33,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tutelage.training import provenance
+
 VOCABULARY, HEAD_WIDTH, GEMM = 4096, 64, 2048
 OURS, PEER, YARDSTICK = "tutelage Decoder", "transformers GPT2LMHeadModel", "float32 product"
 TARGET_RATIO = 1.3
@@ -336,7 +338,11 @@ def main() -> None:
         names.remove("litgpt GPT")
         missing.append("litgpt is not installed and not measured: pip install --no-deps litgpt lightning")
     report: dict[str, Any] = {
-        "machine": {"processor": platform.processor(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": {
+            "processor": provenance.machine()["processor"],
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "threads": options.threads,
         "clock": "processor" if options.processor_time else "wall",
         "rounds": options.rounds,
