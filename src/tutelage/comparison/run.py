@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tutelage.comparison.plan import Job, Plan, Tuning, make_plan
@@ -301,6 +302,9 @@ def _run_jobs(
     if watch:
         watch(progress)
     results = [(job, read_result(root / job.folder)) for job in todo]
+    stopped = [job.folder for job, stored in results if stored is None]
+    if stopped:
+        raise TutelageError(f"{len(stopped)} runs were stopped from outside ({stopped[0]}, ...); go on with --resume.")
     return [(job, stored) for job, stored in results if stored is not None]
 
 
@@ -354,7 +358,7 @@ def _in_processes(
 
     left = {job.folder: job for job in waiting}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    with tempfile.TemporaryDirectory(prefix="tutelage-") as scratch:
+    with _noted_interrupt() as asked, tempfile.TemporaryDirectory(prefix="tutelage-") as scratch:
         # Written and read within this call only: workers of this very process load it, nothing stored is unpickled.
         shared = Path(scratch) / "workloads"
         try:
@@ -377,6 +381,8 @@ def _in_processes(
             try:
                 pending = set(futures)
                 while pending:
+                    if asked.is_set():
+                        raise KeyboardInterrupt
                     done, pending = concurrent.futures.wait(pending, 0.5, concurrent.futures.FIRST_COMPLETED)
                     for future in done:
                         job = futures[future]
@@ -404,6 +410,26 @@ def _in_processes(
             except BaseException:
                 executor.shutdown(kill_workers=True)
                 raise
+
+
+@contextlib.contextmanager
+def _noted_interrupt() -> Iterator[threading.Event]:
+    """Note Ctrl-C for the loop to act on: raised in the middle of another library's code it can get lost there."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():  # asked twice: the user does not want to wait
+            raise KeyboardInterrupt
+        asked.set()
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _leave_with_parent(parent: int) -> None:
