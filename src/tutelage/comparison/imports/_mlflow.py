@@ -94,7 +94,7 @@ def _texts(folder: Path) -> dict[str, str]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]  # it ships no types, and transformers brings it
+    import yaml  # type: ignore[import-untyped]  # it ships no types
 
     try:
         stored = yaml.safe_load(text_of(path))

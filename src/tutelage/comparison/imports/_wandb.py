@@ -76,7 +76,7 @@ def _summary(path: Path, summary: Mapping[str, Any], naming: Naming) -> Reading:
 def _config(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    import yaml  # type: ignore[import-untyped]  # it ships no types, and transformers brings it
+    import yaml  # type: ignore[import-untyped]  # it ships no types
 
     try:
         stored = yaml.safe_load(text_of(path))
