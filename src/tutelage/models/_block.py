@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tutelage.models._fused import rms_norm, rotated_projection, squared_relu_mlp
+from tutelage.models._products import linear
 
 
 class Block(nn.Module):
@@ -46,7 +47,7 @@ class Block(nn.Module):
             rms_norm(x, fused=self.fused), self.query_key_value, self.heads, fused=self.fused
         )
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-        x = x + functional.linear(seen.transpose(1, 2).flatten(2), self.attention_out)
+        x = x + linear(seen.transpose(1, 2).flatten(2), self.attention_out, fused=self.fused)
         return x + squared_relu_mlp(rms_norm(x, fused=self.fused), self.expand, self.contract, fused=self.fused)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from tutelage.models._autograd import first_derivative_only, for_matmul, widened
+from tutelage.models._products import rows_times
 
 _EPSILON = 1e-6
 Triple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -81,10 +82,10 @@ class _SquaredReLUMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, expand: torch.Tensor, contract: torch.Tensor) -> torch.Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        active = torch.mm(rows, expand.t()).relu_()
+        active = rows_times(rows, expand.t()).relu_()
         squared = active.square()
         ctx.save_for_backward(rows, expand, contract, active, squared)
-        return torch.mm(squared, contract.t()).view(*x.shape[:-1], -1)
+        return rows_times(squared, contract.t()).view(*x.shape[:-1], -1)
 
     @staticmethod
     @first_derivative_only
@@ -93,9 +94,9 @@ class _SquaredReLUMLP(torch.autograd.Function):
         gradient = gradients[0].reshape(len(rows), -1)
         grad_contract = torch.mm(gradient.t(), squared) if ctx.needs_input_grad[2] else None
         # The factor 2 goes into the small matrix, not into another pass over the large one.
-        inner = torch.mm(gradient, contract * 2).mul_(active)
+        inner = rows_times(gradient, contract * 2).mul_(active)
         grad_expand = torch.mm(inner.t(), rows) if ctx.needs_input_grad[1] else None
-        grad_x = torch.mm(inner, expand).view(*gradients[0].shape[:-1], -1) if ctx.needs_input_grad[0] else None
+        grad_x = rows_times(inner, expand).view(*gradients[0].shape[:-1], -1) if ctx.needs_input_grad[0] else None
         return grad_x, grad_expand, grad_contract
 
 
@@ -150,7 +151,7 @@ class _RotatedProjection(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, rotation: torch.Tensor, heads: int) -> Triple:
         rows = x.reshape(-1, x.shape[-1])
-        packed = torch.mm(rows, weight.t()).view(*x.shape[:2], 3, heads, -1)
+        packed = rows_times(rows, weight.t()).view(*x.shape[:2], 3, heads, -1)
         _turn(packed, rotation)
         ctx.save_for_backward(rows, weight, rotation)
         query, key, value = packed.transpose(1, 3).unbind(2)
@@ -163,7 +164,7 @@ class _RotatedProjection(torch.autograd.Function):
         packed = torch.stack([gradient.transpose(1, 2) for gradient in gradients], dim=2)
         _turn(packed, rotation.conj())
         flat = packed.view(len(rows), -1)
-        grad_x = torch.mm(flat, weight).view(*packed.shape[:2], -1) if ctx.needs_input_grad[0] else None
+        grad_x = rows_times(flat, weight).view(*packed.shape[:2], -1) if ctx.needs_input_grad[0] else None
         grad_weight = torch.mm(flat.t(), rows) if ctx.needs_input_grad[1] else None
         return grad_x, grad_weight, None, None
 

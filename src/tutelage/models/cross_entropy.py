@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from tutelage.models._autograd import first_derivative_only, for_matmul, widened
+from tutelage.models._products import rows_times
 
 Reduction = Literal["mean", "sum"]
 
@@ -150,13 +151,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for_hidden, for_weight = (with_gradients and needed for needed in ctx.needs_input_grad[:2])
         grad_hidden = torch.empty_like(hidden) if for_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=precision) if for_weight else None
-        logits = hidden.new_empty((min(chunk_rows, len(hidden)), len(weight)))
         for start in range(0, len(hidden), chunk_rows):
             rows = slice(start, start + chunk_rows)
             keep, column = kept[rows], columns[rows]
             # Ignored rows as zeros: they add nothing to the weight's gradient, whatever was in them.
             part = hidden[rows].masked_fill(~keep, 0)
-            scores = widened(torch.mm(part, weight.t(), out=logits[: len(part)]))
+            scores = widened(rows_times(part, weight.t()))
             highest, chosen = scores.amax(1, keepdim=True), scores.gather(1, column)
             # A second buffer would push the first out of a CPU's cache; row by row, in place is safe there.
             probabilities = torch.softmax(scores, 1, out=scores if scores.device.type == "cpu" else None)
@@ -167,7 +167,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             probabilities.scatter_add_(1, column, probabilities.new_full(column.shape, -1))
             slopes = probabilities.to(hidden.dtype)
             if grad_hidden is not None:
-                torch.mm(slopes, weight, out=grad_hidden[rows]).mul_(keep)
+                torch.mul(rows_times(slopes, weight), keep, out=grad_hidden[rows])
             if grad_weight is not None and grad_weight.dtype is slopes.dtype:
                 grad_weight.addmm_(slopes.t(), part)
             elif grad_weight is not None:

@@ -1,26 +1,53 @@
-"""Running a study and storing what it found."""
+"""Running a study, deciding about its claims, and storing what it found."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tutelage.comparison.plan import Tuning
-from tutelage.comparison.result import ComparisonResult
-from tutelage.comparison.run import Progress, compare
+from tutelage.comparison.run import Progress
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.evaluation import detectable_effect, paired_difference
-from tutelage.studies.study import ScaleName, Study, StudyEntry
+from tutelage.studies.study import Claim, ScaleName, Setting, StudyEntry
 from tutelage.training import provenance
-from tutelage.training.storage import write_json
+from tutelage.training.storage import storage, write_json
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one claim.
+
+    Args:
+        claim: The claim's sentence.
+        verdict: ``holds``, ``does not hold`` or ``inconclusive``.
+        effect: Mean effect over seeds; plus supports the claim.
+        low: Lower end of its 95 % interval, or ``None`` where so few seeds give none.
+        high: Upper end.
+        margin: Smallest effect that counts.
+        detectable: The smallest effect this many seeds could have shown, where inconclusive.
+        per_seed: Effect by seed.
+        sentence: The finding in one sentence.
+    """
+
+    claim: str
+    verdict: str
+    effect: float
+    low: float | None
+    high: float | None
+    margin: float
+    detectable: float | None
+    per_seed: dict[str, float]
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -30,36 +57,34 @@ class StudyResult:
     Args:
         paper: Number of the paper.
         scale: ``quick`` or ``full``.
-        verdict: ``holds``, ``does not hold`` or ``inconclusive``.
-        effect: Relative effect, plus supports the claim.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        margin: Smallest effect that counts.
-        detectable: The smallest effect this many seeds could have shown, where inconclusive.
-        chosen: By cell, the arm of each group that was best on the tuning seeds, and its effect.
+        verdict: The headline's, unless an exact property fails.
+        effect: The headline's.
+        sentence: The headline's, or which exact property fails.
+        findings: By name of the claim.
         exact: Properties checked by calculation.
-        sentence: The finding in one sentence.
+        details: Where the effects come from.
+        notes: Remarks a reader must see.
+        seeds: Seeds it was measured on.
         date: Day of the measurement.
         study_hash: Hash of the study file it was made from.
         provenance: Versions, machine and commit.
-        comparison: The comparison's arms, differences and costs.
+        comparisons: Arms, differences and costs of the comparisons behind it, by name.
     """
 
     paper: int
     scale: str
     verdict: str
-    effect: float | None
-    low: float | None
-    high: float | None
-    margin: float
-    detectable: float | None
-    chosen: list[dict[str, Any]]
-    exact: list[dict[str, Any]]
+    effect: float
     sentence: str
+    findings: dict[str, Finding]
+    exact: list[dict[str, Any]]
+    details: dict[str, Any]
+    notes: list[str]
+    seeds: list[int]
     date: str
     study_hash: str
     provenance: dict[str, Any]
-    comparison: dict[str, Any]
+    comparisons: dict[str, Any]
     format: int = FORMAT
 
 
@@ -68,45 +93,59 @@ def run_study(
     *,
     scale: ScaleName = "quick",
     out: Path,
+    first_seed: int = 0,
     resume: bool = False,
     force: bool = False,
     jobs: int | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> StudyResult:
-    """Run a study at a scale; nothing is stored but the runs in ``out`` and the result beside them.
+    """Run a study at a scale; nothing is stored but the runs in ``out`` and ``study.json`` beside them.
+
+    Args:
+        entry: The study.
+        scale: ``quick`` or ``full``.
+        out: Folder for runs and reports.
+        first_seed: The seeds are this one and those that follow; others than 0 show whether a result reproduces.
+        resume: Go on with what ``out`` holds.
+        force: Replace what ``out`` holds.
+        jobs: Runs at a time; one a core where not given.
+        watch: Called with the progress of each comparison.
 
     Raises:
         ConfigError: The study has no such scale, or ``out`` holds something else.
-        TutelageError: An arm of both groups is needed in every cell, and one diverged on every seed.
+        TutelageError: A claim is left without a single effect.
     """
     study = entry.load()
     if scale not in study.scales:
         raise ConfigError(f"The study of paper {study.paper} has no scale {scale}; it has {', '.join(study.scales)}.")
-    wanted = study.scales[scale]
-    result = compare(
-        list(wanted.workloads),
-        study.arms,
-        budget=list(wanted.budgets),
-        seeds=wanted.seeds,
-        baseline=study.rivals[0],
-        tune=Tuning.parse(wanted.tune, seeds=wanted.tune_seeds),
-        out=out,
-        resume=resume,
-        force=force,
-        jobs=jobs,
-        watch=watch,
+    if first_seed < 0:
+        raise ConfigError(f"--first-seed must be >= 0, got {first_seed}.")
+    seeds = tuple(range(first_seed, first_seed + study.scales[scale].seeds))
+    setting = Setting(
+        study=study, scale_name=scale, seeds=seeds, out=out, resume=resume, force=force, jobs=jobs, watch=watch
     )
+    measured = study.measure(setting)
+    missing = [name for name in study.claims if not measured.effects.get(name)]
+    if missing:
+        raise TutelageError(f"study of paper {study.paper}: no seed gave an effect for {', '.join(missing)}.")
+    findings = {name: decide(claim, measured.effects[name]) for name, claim in study.claims.items()}
+    headline = next(iter(findings.values()))
+    verdict, sentence = headline.verdict, headline.sentence
     exact = [{**asdict(check), "holds": check.holds} for check in (study.exact() if study.exact else ())]
-    found = judge(study, result, json.loads((out / "tuning.json").read_text(encoding="utf-8")))
     if not all(check["holds"] for check in exact):
-        found["verdict"] = "does not hold"
-        found["sentence"] = "An exact property fails: " + "; ".join(c["name"] for c in exact if not c["holds"]) + "."
-    kept = result.to_json()
-    outcome = StudyResult(
+        verdict = "does not hold"
+        sentence = "An exact property fails: " + "; ".join(c["name"] for c in exact if not c["holds"]) + "."
+    result = StudyResult(
         paper=study.paper,
         scale=scale,
-        margin=study.margin,
+        verdict=verdict,
+        effect=headline.effect,
+        sentence=sentence,
+        findings=findings,
         exact=exact,
+        details=dict(measured.details),
+        notes=list(measured.notes),
+        seeds=list(seeds),
         date=datetime.date.today().isoformat(),
         study_hash=entry.source_hash(),
         provenance={
@@ -114,85 +153,79 @@ def run_study(
             "machine": provenance.machine(),
             "git_commit": provenance.git_commit(),
         },
-        comparison={name: kept[name] for name in ("conclusion", "arms", "comparisons", "cost", "notes", "declaration")},
-        **found,
-    )
-    write_json(out / "study.json", asdict(outcome))
-    return outcome
-
-
-def judge(study: Study, result: ComparisonResult, tuning: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Apply a study's rule to a finished comparison.
-
-    Args:
-        study: The declaration.
-        result: The comparison of all its arms.
-        tuning: Mean of each arm's best peak over the tuning seeds, by workload index and budget, lower first being
-            better; empty where nothing was tuned, in which case each group must have one arm.
-
-    Returns:
-        ``verdict``, ``effect``, ``low``, ``high``, ``detectable``, ``chosen`` and ``sentence``.
-
-    Raises:
-        ConfigError: A group of several arms without tuning to choose from.
-        TutelageError: No seed is left on which both chosen arms finished.
-    """
-    chosen: list[dict[str, Any]] = []
-    effects: list[dict[int, float]] = []
-    for cell in result.cells:
-        arms = {arm.name: arm for arm in result.arms_of(cell)}
-        claimed, rival = (_best(group, cell.workload, cell.budget, tuning) for group in (study.claimed, study.rivals))
-        sign = 1.0 if cell.lower_is_better else -1.0
-        pairs = zip(arms[claimed].seeds, arms[claimed].per_seed, arms[rival].per_seed, strict=True)
-        per_seed = {s: sign * (r - c) / abs(r) for s, c, r in pairs if c is not None and r is not None}
-        if not per_seed:
-            raise TutelageError(f"No seed is left on which both {claimed} and {rival} finished ({cell.workload}).")
-        effects.append(per_seed)
-        chosen.append(
-            {
-                "workload": cell.workload,
-                "budget": cell.budget,
-                "claimed": claimed,
-                "rival": rival,
-                "effect": float(np.mean(list(per_seed.values()))),
+        comparisons={
+            name: {
+                key: value
+                for key, value in result.to_json().items()
+                if key in ("conclusion", "arms", "comparisons", "cost", "notes", "declaration")
             }
-        )
-    common = sorted(set.intersection(*(set(cell) for cell in effects)))
-    series = [float(np.mean([cell[seed] for cell in effects])) for seed in common]
+            for name, result in measured.comparisons.items()
+        },
+    )
+    with storage(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "study.json", asdict(result))
+    return result
+
+
+def decide(claim: Claim, effects: Mapping[int, float]) -> Finding:
+    """Apply the rule of a claim to its effects, one a seed."""
+    series = [effects[seed] for seed in sorted(effects)]
     found = paired_difference(series, [0.0] * len(series))
     estimate, low, high = found.estimate, found.low, found.high
     if low is None or high is None:
         verdict = "inconclusive"
-    elif low > 0 and estimate >= study.margin:
+    elif low > 0 and estimate >= claim.margin:
         verdict = "holds"
-    elif high < study.margin:
+    elif high < claim.margin:
         verdict = "does not hold"
     else:
         verdict = "inconclusive"
     detectable = None
     if verdict == "inconclusive" and len(series) > 1:
         detectable = detectable_effect(len(series), float(np.std(series, ddof=1)))
-    interval = "" if low is None or high is None else f" (95 % interval {low:+.2%} to {high:+.2%}, {len(series)} seeds)"
-    sentence = f"{verdict}: {estimate:+.2%} in favour of the claim{interval}; at least {study.margin:.2%} counts."
-    return {
-        "verdict": verdict,
-        "effect": estimate,
-        "low": low,
-        "high": high,
-        "detectable": detectable,
-        "chosen": chosen,
-        "sentence": sentence[0].upper() + sentence[1:],
-    }
+    seeds = f"{len(series)} seed{'' if len(series) == 1 else 's'}"
+    spread = seeds
+    if low is not None and high is not None:
+        spread = f"95 % interval {claim.number(low)} to {claim.number(high)}, {seeds}"
+    sentence = f"{verdict}: {claim.number(estimate)} in favour of the claim ({spread}); "
+    sentence += f"at least {claim.number(claim.margin, '')} counts"
+    if detectable is not None:
+        sentence += f"; {seeds} show {claim.number(detectable, '')} four times in five"
+    return Finding(
+        claim=claim.sentence,
+        verdict=verdict,
+        effect=estimate,
+        low=low,
+        high=high,
+        margin=claim.margin,
+        detectable=detectable,
+        per_seed={str(seed): effects[seed] for seed in sorted(effects)},
+        sentence=f"{sentence[0].upper()}{sentence[1:]}.",
+    )
 
 
-def _best(group: Sequence[str], workload: str, budget: str, tuning: Sequence[Mapping[str, Any]]) -> str:
-    if len(group) == 1:
-        return group[0]
-    scores: dict[str, float] = {
-        row["arm"]: row["score"]
-        for row in tuning
-        if row["arm"] in group and (row["workload"], row["budget"]) == (workload, budget)
-    }
-    if set(scores) != set(group):
-        raise ConfigError(f"The best of {', '.join(group)} is chosen on tuning seeds; the study must tune all of them.")
-    return min(scores, key=lambda name: (scores[name], name))
+def stored_result(entry: StudyEntry, scale: ScaleName) -> dict[str, Any] | None:
+    """Return the result that is stored with the library, or ``None``."""
+    item = files("tutelage.studies").joinpath("results", f"p{entry.paper.number:02d}-{scale}.json")
+    if not item.is_file():
+        return None
+    stored: dict[str, Any] = json.loads(item.read_text(encoding="utf-8"))
+    return stored
+
+
+def agreement(result: StudyResult, stored: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Say for each claim whether a result on other seeds agrees with a stored one.
+
+    Two estimates agree where they differ by no more than the two intervals' half widths added in quadrature: the 95 %
+    interval of the difference of two independent estimates. ``None`` where either has no interval.
+    """
+    found: dict[str, bool | None] = {}
+    for name, finding in result.findings.items():
+        other = stored["findings"].get(name)
+        if other is None or finding.low is None or finding.high is None or other["low"] is None:
+            found[name] = None
+            continue
+        width = math.hypot((finding.high - finding.low) / 2, (other["high"] - other["low"]) / 2)
+        found[name] = abs(finding.effect - other["effect"]) <= width
+    return found

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tutelage.studies.study import ExactCheck, Scale, Study
+from tutelage.studies.groups import BestOfGroups
+from tutelage.studies.study import Claim, ExactCheck, Scale, Study
 
 
 def chebyshev_contraction() -> Sequence[ExactCheck]:
@@ -32,8 +33,13 @@ def chebyshev_contraction() -> Sequence[ExactCheck]:
 
 STUDY = Study(
     paper=1,
-    claim="UBA ends at a lower loss than step, linear, cosine, exponential, one-cycle and REX schedules at 25, 50 and "
-    "100 % of a budget",
+    claims={
+        "headline": Claim(
+            sentence="UBA ends at a lower loss than step, linear, cosine, exponential, one-cycle and REX schedules at "
+            "25, 50 and 100 % of a budget",
+            margin=0.005,
+        )
+    },
     arms={
         "constant": "constant",
         "step": "step:milestones=0.5/0.75,gamma=0.1",
@@ -47,9 +53,10 @@ STUDY = Study(
         "uba-5": "uba:phi=5",
         "uba-10": "uba:phi=10",
     },
-    claimed=("uba-0.5", "uba-1", "uba-5", "uba-10"),
-    rivals=("cosine", "constant", "step", "linear", "exponential", "one-cycle", "rex"),
-    margin=0.005,
+    measure=BestOfGroups(
+        claimed=("uba-0.5", "uba-1", "uba-5", "uba-10"),
+        rivals=("cosine", "constant", "step", "linear", "exponential", "one-cycle", "rex"),
+    ),
     scales={
         "quick": Scale(workloads=("digits",), budgets=("200steps",), seeds=5, tune="3", tune_seeds=2),
         "full": Scale(

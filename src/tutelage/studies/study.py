@@ -1,16 +1,22 @@
-"""A study: the comparison behind one paper's headline claim, declared before it is measured."""
+"""A study: the measurement behind one paper's claims, declared before anything is measured."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from tutelage.errors import ConfigError, UnknownPart, did_you_mean
 from tutelage.studies.papers import Paper, papers
+
+if TYPE_CHECKING:
+    from tutelage.comparison.result import ComparisonResult
+    from tutelage.comparison.run import Progress
 
 ScaleName = Literal["quick", "full"]
 
@@ -57,45 +63,137 @@ class ExactCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A sentence that one number a seed decides.
+
+    *Holds*: the 95 % interval of the mean effect lies above 0 and the mean reaches ``margin``. *Does not hold*: the
+    interval lies below ``margin``. Else *inconclusive*.
+
+    Args:
+        sentence: What is claimed, with the paper's quantity.
+        margin: Smallest effect that counts, in the unit of the effect, >= 0.
+        unit: What the effect counts, such as ``"rank correlation"``; empty for a share, printed in percent.
+    """
+
+    sentence: str
+    margin: float
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a margin that could decide nothing."""
+        if not (math.isfinite(self.margin) and self.margin >= 0):
+            raise ConfigError(f"margin of a claim must be a finite number >= 0, got {self.margin}.")
+
+    def number(self, value: float, sign: str = "+") -> str:
+        """Return an effect as text, ``+0.35 %`` or ``+0.62 rank correlation``."""
+        return f"{value:{sign}.3g} {self.unit}" if self.unit else f"{100 * value:{sign}.3g} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a study's measurement is handed: the scale, the seeds, and where to work.
+
+    Args:
+        study: The declaration.
+        scale_name: ``quick`` or ``full``.
+        seeds: Seeds to measure on.
+        out: Folder for runs and reports; all work must be resumable from it.
+        resume: Go on with what ``out`` holds.
+        force: Replace what ``out`` holds.
+        jobs: Runs at a time; one a core where ``None``.
+        watch: Called with the progress of each comparison.
+    """
+
+    study: Study
+    scale_name: ScaleName
+    seeds: tuple[int, ...]
+    out: Path
+    resume: bool = False
+    force: bool = False
+    jobs: int | None = None
+    watch: Callable[[Progress], None] | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """How much is run."""
+        return self.study.scales[self.scale_name]
+
+    def compare(self, folder: str = "", **changes: Any) -> ComparisonResult:
+        """Compare the study's arms as its scale says, in a folder below ``out``; keyword arguments replace any of it.
+
+        Args:
+            folder: Name below ``out``; ``out`` itself where empty.
+            changes: Arguments of :func:`tutelage.comparison.compare`, such as ``arms`` or ``workload``.
+        """
+        from tutelage.comparison.plan import Tuning
+        from tutelage.comparison.run import compare
+
+        scale = self.scale
+        declared: dict[str, Any] = {
+            "workload": list(scale.workloads),
+            "arms": self.study.arms,
+            "budget": list(scale.budgets),
+            "seeds": self.seeds,
+            "tune": Tuning.parse(scale.tune, seeds=scale.tune_seeds),
+            "out": self.out / folder,
+            "resume": self.resume,
+            "force": self.force,
+            "jobs": self.jobs,
+            "watch": self.watch,
+        }
+        return compare(**{**declared, **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a study's measurement found.
+
+    Args:
+        effects: For each claim, by its name, the effect of every seed; plus supports the claim. A seed that gave no
+            number is left out and ``notes`` say so.
+        details: Where the effects come from, as JSON: what a reader needs to check them.
+        comparisons: The comparisons behind them, by name.
+        notes: Remarks a reader must see.
+    """
+
+    effects: Mapping[str, Mapping[int, float]]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    comparisons: Mapping[str, ComparisonResult] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """What a paper claims, and by which rule our measurement decides about it; fixed before anything is measured.
 
-    Of the ``claimed`` arms and of the ``rivals`` the best on the tuning seeds is taken in each cell (workload and
-    budget), and the two are compared on fresh seeds. The effect of a seed is the mean over cells of
-    ``(rival - claimed) / |rival|``, signed so that plus supports the claim. *Holds*: its 95 % interval lies above 0 and
-    the estimate reaches ``margin``. *Does not hold*: the interval lies below ``margin``. Else *inconclusive*.
-
     Args:
         paper: Number of the paper.
-        claim: The claim in one sentence, with the paper's quantity.
-        arms: Recipes by name.
-        claimed: Arms the claim speaks for.
-        rivals: The best common practice, and the cheap rival.
-        margin: Smallest relative effect that counts.
+        claims: Claims by name; the first is the headline, whose verdict is the study's.
+        arms: Recipes by name, the baseline first.
+        measure: Runs the scale and returns each claim's effects; :class:`tutelage.studies.groups.BestOfGroups`
+            compares two groups of arms.
         scales: What ``quick`` and ``full`` run.
         limits: What this scale cannot show.
-        exact: Properties checked by calculation, if the claim has such a part.
+        exact: Properties checked by calculation, if the claim has such a part. If one fails, the study does not hold.
     """
 
     paper: int
-    claim: str
+    claims: Mapping[str, Claim]
     arms: Mapping[str, str]
-    claimed: tuple[str, ...]
-    rivals: tuple[str, ...]
-    margin: float
+    measure: Callable[[Setting], Measured] = field(repr=False)
     scales: Mapping[ScaleName, Scale]
     limits: str
     exact: Callable[[], Sequence[ExactCheck]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could decide nothing."""
-        unknown = [name for name in (*self.claimed, *self.rivals) if name not in self.arms]
-        if unknown:
-            raise ConfigError(f"study of paper {self.paper}: no arm {', '.join(unknown)}.")
-        if not self.claimed or not self.rivals or set(self.claimed) & set(self.rivals):
-            raise ConfigError(f"study of paper {self.paper}: claimed and rivals must be two groups of different arms.")
-        if self.margin < 0:
-            raise ConfigError(f"study of paper {self.paper}: margin must be >= 0, got {self.margin}.")
+        if not self.claims:
+            raise ConfigError(f"study of paper {self.paper}: claims must name at least one claim.")
+
+    @property
+    def headline(self) -> Claim:
+        """The claim whose verdict is the study's."""
+        return next(iter(self.claims.values()))
 
 
 @dataclass(frozen=True)

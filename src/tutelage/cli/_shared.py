@@ -1,0 +1,72 @@
+"""What every command shares: the application, common options, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tutelage.workloads import Workload
+
+app = typer.Typer(
+    name="tutelage",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the training recipe that learns most from a fixed budget, and prove it.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Data = Annotated[str | None, typer.Option("--data", help="Your data: a file, a folder or a named data set.")]
+Model = Annotated[str | None, typer.Option("--model", help="A transformers model: a local folder, or a hub id.")]
+TextColumn = Annotated[str | None, typer.Option("--text-column", help="Column that holds the text.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column that holds the label.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds, or start it.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what --out holds.")]
+EvalEvery = Annotated[int | None, typer.Option("--eval-every", help="Updates between evaluations; a tenth of the run.")]
+Tracker = Annotated[list[str] | None, typer.Option("--tracker", help="tensorboard, wandb, mlflow, trackio, ...")]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def print_text(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def print_json(value: Any) -> None:
+    from tutelage.training.storage import finite
+
+    print_text(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def examples(*lines: str) -> str:
+    return "Examples:\n\n" + "\n\n".join(f"  $ {line}" for line in lines)
+
+
+def make_workload(name: str, **changes: Any) -> Workload:
+    from tutelage.workloads import from_spec
+
+    return from_spec(name, **{key: value for key, value in changes.items() if value is not None}).prepare()
+
+
+def print_table(names: list[str], rows: list[list[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(value: Any) -> Text:
+        return Text("" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value))
+
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

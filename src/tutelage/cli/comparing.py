@@ -1,0 +1,168 @@
+"""The command that compares recipes, trained here or elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tutelage.cli._shared import (
+    Data,
+    EvalEvery,
+    Force,
+    Json,
+    LabelColumn,
+    Model,
+    Quiet,
+    Resume,
+    TextColumn,
+    app,
+    examples,
+    print_json,
+    print_text,
+)
+from tutelage.errors import ConfigError
+
+
+@app.command(
+    epilog=examples(
+        "tutelage compare --workload digits --arm constant --arm cosine --budget 20steps --seeds 2 --out two --json",
+        "tutelage compare --workload digits --arm linear --arm bent=uba:phi=5 --budget 20steps --tune 2 --out three",
+    )
+)
+def compare(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file that declares the comparison.")] = None,
+    from_paths: Annotated[
+        list[Path] | None, typer.Option("--from", help="Results trained elsewhere: a file or folder; repeatable.")
+    ] = None,
+    from_format: Annotated[str, typer.Option("--from-format", help="Their format, if it cannot be told.")] = "auto",
+    from_pattern: Annotated[
+        str | None, typer.Option("--from-pattern", help="Where arm and seed stand in paths: {arm}/seed-{seed}.")
+    ] = None,
+    pairs: Annotated[str, typer.Option("--pairs", help="With --from: seed, item or auto.")] = "auto",
+    metric: Annotated[str | None, typer.Option("--metric", help="With --from: which metric.")] = None,
+    lower_is_better: Annotated[
+        bool | None,
+        typer.Option("--lower-is-better/--higher-is-better", help="With --from: its direction, if not known."),
+    ] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option("--workload", "-w", help="Spec of a workload; repeatable.")
+    ] = None,
+    arm: Annotated[list[str] | None, typer.Option("--arm", "-a", help="A recipe, or NAME=RECIPE; repeatable.")] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option("--budget", "-b", help="300steps, 2Mtokens or 90s; repeatable.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="How many, or which: 5 or 3,4,5.")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Arm the others are compared to.")] = None,
+    tune: Annotated[
+        str | None, typer.Option("--tune", help="Peak rates to try for every arm: 3, or 1e-3/3e-3.")
+    ] = None,
+    tune_seeds: Annotated[int | None, typer.Option("--tune-seeds", help="Seeds a candidate peak is tried on.")] = None,
+    margin: Annotated[float | None, typer.Option("--margin", help="Differences up to this size do not matter.")] = None,
+    confidence: Annotated[float | None, typer.Option("--confidence", help="Of the intervals.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for runs and report.")] = None,
+    resume: Resume = False,
+    force: Force = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")] = None,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the final weights of every run.")] = False,
+    data: Data = None,
+    model: Model = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    eval_every: EvalEvery = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare recipes under equal budgets, paired by seed; writes report.html and report.json.
+
+    With --from, nothing is trained: results of other programs get the same statistics and report.
+    """
+    if from_paths:
+        refused = {"--arm": arm, "--budget": budget, "--workload": workload, "--tune": tune, "a config file": config}
+        given_too = [name for name, value in refused.items() if value]
+        if given_too:
+            raise ConfigError(f"--from reads finished results and takes no {', '.join(given_too)}.")
+        _compare_from(
+            from_paths,
+            {"format": from_format, "pattern": from_pattern, "pairs": pairs, "metric": metric}
+            | {"lower_is_better": lower_is_better, "baseline": baseline, "margin": margin, "confidence": confidence},
+            out,
+            force=force,
+            json_output=json_output,
+        )
+        return
+    from tutelage.comparison.config import ComparisonConfig
+    from tutelage.comparison.run import compare as run_comparison
+    from tutelage.progress import ComparisonView
+
+    given = {
+        "workload": workload,
+        "arms": arm,
+        "budget": budget,
+        "seeds": seeds,
+        "baseline": baseline,
+        "tune": tune,
+        "tune_seeds": tune_seeds,
+        "margin": margin,
+        "confidence": confidence,
+        "data": data,
+        "model": model,
+        "text_column": text_column,
+        "label_column": label_column,
+        "eval_every": eval_every,
+    }
+    declared = ComparisonConfig.load(config, {key: value for key, value in given.items() if value})
+    folder = out or Path("comparisons") / declared.slug()
+    try:
+        with ComparisonView(enabled=not quiet) as view:
+            result = run_comparison(
+                declared.prepare(),
+                declared.arms,
+                **declared.options(),
+                out=folder,
+                resume=resume,
+                force=force,
+                jobs=jobs,
+                keep_weights=keep_weights,
+                watch=view.update,
+                settings={"eval_every": declared.eval_every},
+            )
+    except KeyboardInterrupt:
+        again = " ".join(shlex.quote(word) for word in sys.argv[1:] if word not in ("--resume", "--force"))
+        raise KeyboardInterrupt(
+            f"Finished and half-finished runs are saved. Go on with: tutelage {again} --resume"
+        ) from None
+    declared.write(folder / "comparison.toml")
+    if json_output:
+        print_json({**result.to_json(), "report": str(folder / "report.html")})
+        return
+    from tutelage.comparison.table import print_result
+
+    print_result(result)
+    print_text(f"Report: {folder / 'report.html'}")
+
+
+def _compare_from(
+    paths: list[Path], options: dict[str, Any], out: Path | None, *, force: bool, json_output: bool
+) -> None:
+    from tutelage.comparison.imports import FORMATS, compare_from
+    from tutelage.comparison.report import REPORT_DATA, write_report
+    from tutelage.comparison.table import print_result
+
+    if options["format"] not in FORMATS:
+        raise ConfigError(f'--from-format must be one of {", ".join(FORMATS)}, got "{options["format"]}".')
+    if options["pairs"] not in ("auto", "seed", "item"):
+        raise ConfigError(f'--pairs must be auto, seed or item, got "{options["pairs"]}".')
+    if out is not None and not force and out.exists() and any(out.iterdir()):
+        held = "a report" if (out / REPORT_DATA).exists() else "other files"
+        raise ConfigError(f"--out {out} holds {held} already; name another folder, or add --force to write there.")
+    result = compare_from(paths, **{name: value for name, value in options.items() if value is not None})
+    page = None if out is None else write_report(result, out, commands=[result.declaration["command"]])
+    if json_output:
+        print_json({**result.to_json(), "report": None if page is None else str(page)})
+        return
+    print_result(result)
+    print_text("A page with all of it: add --out FOLDER" if page is None else f"Report: {page}")
