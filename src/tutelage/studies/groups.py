@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,7 @@ class BestOfGroups:
         if unknown:
             raise ConfigError(f"study of paper {study.paper}: no arm {', '.join(unknown)}.")
         result = setting.compare(baseline=self.rivals[0])
-        tuning = json.loads((setting.out / "tuning.json").read_text(encoding="utf-8"))
-        return self.measured(result, tuning)
+        return self.measured(result, read_tuning(setting.out))
 
     def measured(self, result: ComparisonResult, tuning: Sequence[Mapping[str, Any]]) -> Measured:
         """Return the effects of a finished comparison of all arms.
@@ -67,6 +67,12 @@ class BestOfGroups:
         return Measured(
             effects={self.claim: mean_over_cells(effects)}, details={"cells": chosen}, comparisons={"all arms": result}
         )
+
+
+def read_tuning(folder: Path) -> list[dict[str, Any]]:
+    """Return the scores of every arm's best peak on the tuning seeds, as a comparison stored them in its folder."""
+    stored: list[dict[str, Any]] = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
+    return stored
 
 
 def relative_effects(result: ComparisonResult, cell: Cell, claimed: str, rival: str) -> dict[int, float]:
