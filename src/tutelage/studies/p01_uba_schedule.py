@@ -51,7 +51,7 @@ _RIVALS = ("cosine", "constant", "step", "linear", "exponential", "one-cycle", "
 
 
 def best_of_uba(setting: Setting) -> Measured:
-    """Compare the best UBA with the best rival; and, apart, UBA with phi = 5: choosing phi is tuning more than peaks."""
+    """Compare the best UBA with the best rival, and apart UBA with phi = 5: choosing phi is more than tuning peaks."""
     best = BestOfGroups(claimed=("uba-0.5", "uba-1", "uba-5", "uba-10"), rivals=_RIVALS)(setting)
     fixed = BestOfGroups(claimed=("uba-5",), rivals=_RIVALS, claim="fixed phi")
     second = fixed.measured(best.comparisons["all arms"], read_tuning(setting.out))
