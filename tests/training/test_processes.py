@@ -14,8 +14,9 @@ import pytest
 import torch
 from tests.training.two_processes import RUNS, run
 
-from tutelage.training import read_curve
+from tutelage.training import read_curve, train
 from tutelage.training.checkpoint import checkpoints, load
+from tutelage.workloads import from_spec
 
 
 def free_port() -> int:
@@ -125,3 +126,19 @@ def test_seconds_and_extensions(two) -> None:
 def test_a_batch_that_cannot_be_dealt_out_is_refused(two) -> None:
     for fact in two[1]:
         assert fact["refused"].startswith("batch_size must be a multiple of processes x accumulate (2 x 1), got 9")
+
+
+def test_torchrun_starts_the_command_line_and_one_process_speaks(root: Path, tmp_path: Path) -> None:
+    words = ["train", "--workload", "digits:net=mlp", "--recipe", "cosine;batch_size=16", "--budget", "12steps"]
+    words += ["--out", str(tmp_path / "run"), "--json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    command += [sys.executable, "-W", "ignore", "-c", "import tutelage.cli; tutelage.cli.main()", *words]
+    done = subprocess.run(command, cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["steps"] == 12
+    alone = train(
+        from_spec("digits:net=mlp").prepare(), "cosine;batch_size=16", budget="12steps", out=tmp_path / "alone"
+    )
+    assert found["hashes"] == alone.hashes
+    assert found["final_loss"] == pytest.approx(alone.final_loss, rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,8 +37,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
+def first_process() -> bool:
+    """Whether this is the process that speaks, of those that torchrun or accelerate started together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def print_text(text: str) -> None:
-    print(text)  # noqa: T201
+    if first_process():
+        print(text)  # noqa: T201
 
 
 def print_json(value: Any) -> None:

@@ -22,6 +22,7 @@ from tutelage.cli._shared import (
     Tracker,
     app,
     examples,
+    first_process,
     make_workload,
     print_json,
     print_table,
@@ -141,7 +142,7 @@ def _training_progress(out: Path, *, quiet: bool) -> Iterator[Any]:
 
     try:
         with contextlib.ExitStack() as stack:
-            yield None if quiet else stack.enter_context(TrainingBar())
+            yield stack.enter_context(TrainingBar()) if first_process() and not quiet else None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"The run is saved. Go on with: tutelage train --out {out} --resume") from None
 
