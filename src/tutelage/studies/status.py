@@ -16,7 +16,8 @@ from tutelage.errors import CorruptRun
 from tutelage.registry import FAMILIES, PartEntry, entries
 from tutelage.studies.papers import Paper, papers
 
-_VERDICTS = ("holds", "does not hold", "inconclusive")
+#: What a study can find, in the order tables name them.
+VERDICTS = ("holds", "does not hold", "inconclusive")
 _SCALES = ("quick", "full")
 
 
@@ -147,7 +148,7 @@ def _read_result(item: Traversable) -> dict[str, Any]:
         result = json.loads(item.read_text(encoding="utf-8"))
         number = int(result["paper"])
         effect = None if result["effect"] is None else float(result["effect"])
-        known = result["verdict"] in _VERDICTS and result["scale"] in _SCALES and 1 <= number <= len(papers())
+        known = result["verdict"] in VERDICTS and result["scale"] in _SCALES and 1 <= number <= len(papers())
         date = str(result["date"])
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptRun(
@@ -155,7 +156,7 @@ def _read_result(item: Traversable) -> dict[str, Any]:
         ) from error
     if not known:
         raise CorruptRun(
-            f"Stored result {item.name} needs a verdict ({', '.join(_VERDICTS)}), a scale ({', '.join(_SCALES)}) and "
+            f"Stored result {item.name} needs a verdict ({', '.join(VERDICTS)}), a scale ({', '.join(_SCALES)}) and "
             f"a listed paper, got {result['verdict']}, {result['scale']} and {number}; run its study again."
         )
     facts = {"paper": number, "verdict": result["verdict"], "scale": result["scale"], "effect": effect, "date": date}
