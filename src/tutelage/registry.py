@@ -19,6 +19,7 @@ FAMILIES: Mapping[str, str] = {
     "schedules": "at which learning rate?",
     "optimizers": "how are the weights moved?",
     "workloads": "what is learned, and how is learning measured?",
+    "curricula": "which examples now?",
 }
 
 
@@ -76,6 +77,6 @@ def find(family: str, name: str) -> PartEntry:
     """
     known = entries(family)
     if name not in known:
-        singular = family.removesuffix("s")
+        singular = "curriculum" if family == "curricula" else family.removesuffix("s")
         raise UnknownPart(f'No {singular} "{name}".{did_you_mean(name, known)} All: tutelage parts {family}')
     return known[name]

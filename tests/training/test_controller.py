@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from tests.training.toys import Rows, make_model, toy
+from tests.training.toys import Rows, final_bytes, make_model, toy
 from torch.nn import functional
 
 from tutelage.errors import ConfigError
 from tutelage.schedules._controller import Segment
 from tutelage.schedules.auto_lrs import AutoLRS
-from tutelage.training import Callback, read_curve, train
+from tutelage.training import Callback, RunResult, read_curve, train
 from tutelage.training.curve import read_log
 
 SEARCH = "auto-lrs:candidates=3,tau=16steps,probe_ratio=1.0,tau_max=32steps,warmup=5steps"
@@ -37,8 +37,11 @@ class Script:
     def load_state_dict(self, state) -> None:
         self.told = state["told"]
 
+    def schedule(self):
+        raise ValueError("nothing was searched")
 
-def scripted(monkeypatch, *segments: Segment, budget="20steps", **settings):
+
+def scripted(monkeypatch, *segments: Segment, budget="20steps", workload=None, **settings):
     """Train by a script; return what its controller was told, and the result."""
     script = Script(list(segments))
 
@@ -49,7 +52,7 @@ def scripted(monkeypatch, *segments: Segment, budget="20steps", **settings):
 
     with monkeypatch.context() as patched:
         patched.setattr("tutelage.training.execute.schedule_of", lambda *_: Settings())
-        return script.told, train(toy(), "cosine", budget=budget, eval_every=100, **settings)
+        return script.told, train(workload or toy(), "cosine", budget=budget, eval_every=100, **settings)
 
 
 def probe(rate: float, steps: int, **more) -> Segment:
@@ -76,6 +79,7 @@ def test_a_probe_leaves_no_trace_in_the_training(monkeypatch) -> None:
     assert (result.cost["train_steps"], result.cost["search_steps"]) == (12, 7)
     assert (result.steps, result.examples) == (12, 96)
     assert result.cost["search_seconds"] > 0
+    assert result.search == {"schedule": None, "state": {"told": told}}
 
 
 def test_without_restore_a_segment_goes_on(monkeypatch) -> None:
@@ -85,13 +89,12 @@ def test_without_restore_a_segment_goes_on(monkeypatch) -> None:
 
 
 def test_validation_losses_of_a_fixed_part_of_the_data(monkeypatch) -> None:
-    told, result = scripted(
-        monkeypatch, probe(0.02, 7, validate_every=3), training(0.02, 6, validate_every=2), budget="13steps"
-    )
+    segments = probe(0.02, 7, validate_every=3), training(0.02, 6, validate_every=2)
+    told, result = scripted(monkeypatch, *segments, budget="13steps", workload=toy(validation=Rows(157, 1)))
     assert [len(losses) for losses in told] == [2, 3]
     assert result.cost["search_evaluations"] == 5
     assert result.cost["evaluations"] == 1
-    # The same four batches' worth, spread evenly, measured by hand after 3 updates.
+    # The same ten batches' worth, spread evenly, measured by hand after 3 updates.
     kept = {}
 
     class Keep(Callback):
@@ -102,7 +105,7 @@ def test_validation_losses_of_a_fixed_part_of_the_data(monkeypatch) -> None:
     train(toy(), "constant:peak=0.02", budget="3steps", callbacks=[Keep()])
     model = make_model().eval()
     model.load_state_dict(kept)
-    inputs, labels = Rows(57, 1).batch(np.arange(32) * 57 // 32)
+    inputs, labels = Rows(157, 1).batch(np.arange(80) * 157 // 80)
     with torch.no_grad():
         expected = functional.cross_entropy(model(inputs), labels).item()
     assert told[0][0] == pytest.approx(expected, rel=1e-6)
@@ -188,10 +191,27 @@ def test_auto_lrs_spends_its_budget_exactly(tmp_path, spec: str) -> None:
         start += stage.train_steps
 
 
+def test_what_a_search_found_trains_the_same_weights_again(tmp_path) -> None:
+    result = train(toy(), SEARCH, budget="200steps", seed=1, out=tmp_path / "search")
+    again = train(toy(), result.search["schedule"], budget=f"{result.steps}steps", seed=1, out=tmp_path / "again")
+    assert final_bytes(again.folder)["model.safetensors"] == final_bytes(result.folder)["model.safetensors"]
+    assert (again.metrics, again.hashes, again.search) == (result.metrics, result.hashes, None)
+    assert again.cost["train_steps"] == result.cost["train_steps"] < 200
+    assert RunResult.read(tmp_path / "search") == result
+    controller = AutoLRS(
+        **{"peak": 0.01, "total_steps": 200, "candidates": 3, "tau": 16, "probe_ratio": 1.0, "tau_max": 32, "warmup": 5}
+    ).controller(seed=1)
+    controller.load_state_dict(result.search["state"])
+    rates = read_curve(tmp_path / "search")["lr"]
+    assert [rate for stage in controller.history for rate in [stage.rate] * stage.stage.train_steps] == list(rates[5:])
+
+
 def test_a_search_that_only_diverges_is_an_outcome(tmp_path) -> None:
     recipe = "auto-lrs:candidates=3,tau=16steps,probe_ratio=1.0,lr_min=1e18,lr_max=1e20;sgd;clip=none"
     result = train(toy(), recipe, budget="100steps", out=tmp_path)
     assert result.diverged
     assert result.final_loss is None
     assert "made the loss infinite or not a number; lower lr_max" in result.stopped
+    assert result.search["schedule"] is None
+    assert (result.steps, result.cost["train_steps"], result.cost["search_steps"]) == (0, 0, 75)
     assert train(toy(), recipe, budget="100steps", out=tmp_path, resume=True) == result

@@ -11,6 +11,8 @@ from tests.training.toys import toy
 
 from tutelage import schedules
 from tutelage.errors import ConfigError
+from tutelage.training import estimate as estimates
+from tutelage.training import train
 from tutelage.training.estimate import estimate
 
 WEIGHTS = 12 * 24 + 24 + 24 * 3 + 3
@@ -68,3 +70,24 @@ def test_what_cannot_run_is_refused_before_the_probe(recipe: str, budget: str) -
 
     with pytest.raises(ConfigError):
         estimate(toy(make_model=never), recipe, budget)
+
+
+def test_recipes_that_differ_in_their_schedule_share_a_probe(monkeypatch) -> None:
+    measured = []
+
+    def counted(workload, recipe, **settings):
+        measured.append(str(recipe))
+        return train(workload, recipe, **settings)
+
+    monkeypatch.setattr(estimates, "train", counted)
+    probes: dict = {}
+    found = [
+        estimate(toy(), recipe, budget, probes=probes)
+        for recipe in ("cosine", "uba:phi=5;peak=0.1", "linear:peak=0.3;sgd")
+        for budget in ("20steps", "40steps")
+    ]
+    assert measured == ["constant", "constant;sgd"]
+    assert [item.steps for item in found] == [20, 40] * 3
+    assert len({item.step_seconds for item in found}) == 2
+    estimate(toy(), "cosine", "20steps")
+    assert len(measured) == 3

@@ -12,7 +12,7 @@ from tests.training.toys import PROCESSES, Stall, assert_same_run, final_bytes, 
 
 from tutelage import schedules
 from tutelage.errors import ConfigError, CorruptRun, DataNotFound
-from tutelage.training import Callback, extend, read_curve, read_run, train
+from tutelage.training import Callback, branch, extend, read_curve, read_run, train
 from tutelage.training.checkpoint import checkpoints
 from tutelage.training.loop import resume_run
 
@@ -175,3 +175,60 @@ def test_resuming_by_its_own_record(tmp_path: Path) -> None:
     assert resume_run(toy(), folder).steps == 20
     with pytest.raises(ConfigError, match="give the same workload and data"):
         resume_run(toy(name="other"), folder)
+
+
+# --- branches --------------------------------------------------------------------------------------------------------
+
+
+def test_branches_are_extensions_that_leave_the_trunk_alone(tmp_path: Path) -> None:
+    trunk = finished(tmp_path / "trunk")
+    before = {path: path.read_bytes() for path in trunk.rglob("*") if path.is_file()}
+    linear = branch(toy(), trunk, "10steps", recipe="linear", out=tmp_path / "linear")
+    rex = branch(toy(), trunk, "10steps", recipe="rex", out=tmp_path / "rex")
+    assert {path: path.read_bytes() for path in trunk.rglob("*") if path.is_file()} == before
+    assert linear.metrics != rex.metrics
+    assert linear.hashes == rex.hashes
+    assert_same_run(linear, extend(toy(), trunk, "10steps", recipe="linear"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_branch_of_a_branch(tmp_path: Path) -> None:
+    trunk = finished(tmp_path / "trunk", recipe="constant")
+    branch(toy(), trunk, "5steps", recipe="constant:peak=0.002", out=tmp_path / "one")
+    branch(toy(), tmp_path / "one", "5steps", out=tmp_path / "two")
+    assert read_curve(tmp_path / "two")["lr"].tolist() == [0.01] * 20 + [0.002] * 10
+
+
+def test_a_branch_killed_and_resumed(tmp_path: Path) -> None:
+    trunk, note = finished(tmp_path / "trunk"), tmp_path / "note"
+    whole = branch(toy(), trunk, "10steps", recipe="linear", out=tmp_path / "whole", checkpoint_every=3)
+    process = PROCESSES.Process(target=branch_and_stall, args=(trunk, tmp_path / "broken", note))
+    process.start()
+    wait_until(process, note.exists)
+    process.kill()
+    process.join()
+    again = {"by": "10steps", "recipe": "linear", "out": tmp_path / "broken", "checkpoint_every": 3}
+    with pytest.raises(ConfigError, match=r"holds a run already\. Go on with resume=True"):
+        branch(toy(), trunk, **again)
+    assert_same_run(branch(toy(), trunk, **again, resume=True), whole)
+    assert branch(toy(), trunk, **again, resume=True) == branch(toy(), trunk, **again, resume=True)
+
+
+def branch_and_stall(trunk: Path, out: Path, note: Path) -> None:
+    branch(toy(), trunk, "10steps", recipe="linear", out=out, checkpoint_every=3, callbacks=[Stall(5, note)])
+
+
+def test_branches_that_cannot_be_made(tmp_path: Path) -> None:
+    trunk = finished(tmp_path / "trunk")
+    with pytest.raises(DataNotFound, match="No run in"):
+        branch(toy(), tmp_path / "none", "5steps", out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="extend=5s: write how many more"):
+        branch(toy(), trunk, "5s", out=tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").touch()
+    with pytest.raises(ConfigError, match="holds other files and no run; name a new or empty folder"):
+        branch(toy(), trunk, "5steps", out=tmp_path / "full")
+    branch(toy(), trunk, "5steps", recipe="linear", out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="holds another run than this branch"):
+        branch(toy(), trunk, "6steps", recipe="linear", out=tmp_path / "out", resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "out", "trunk"]

@@ -95,7 +95,7 @@ def test_a_recipe_file(tmp_path: Path) -> None:
     flat, table = tmp_path / "flat.toml", tmp_path / "table.toml"
     content = 'schedule = "uba:phi=5"\noptimizer = "sgd:momentum=0.8"\npeak = 0.1\nbatch_size = 16\nclip = "none"\n'
     flat.write_text(content)
-    table.write_text('title = "mine"\n[recipe]\n' + content)
+    table.write_text('name = "mine"\n[recipe]\n' + content)
     expected = Recipe(schedule="uba:phi=5", optimizer="sgd:momentum=0.8", peak=0.1, batch_size=16, clip=None)
     assert Recipe.parse(flat) == Recipe.parse(str(table)) == expected
 

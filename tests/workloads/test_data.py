@@ -98,6 +98,35 @@ def test_a_large_text_file_comes_in_blocks_that_join_to_the_whole(tmp_path: Path
     assert all(block.endswith("\n") for block in blocks)
 
 
+TREEBANK = """# newdoc id = one
+# sent_id = one-1
+# text = Where is it?
+1\tWhere\twhere\tADV
+
+# sent_id = one-2
+# text = Here.
+1\tHere\there\tADV
+
+# newdoc id = two
+# text = Grün.
+1\tGrün\tgrün\tADJ
+"""
+
+
+@pytest.mark.parametrize("name", ["a.conllu", "a.conllu.gz"])
+def test_a_treebank_gives_its_sentences_by_document(tmp_path: Path, name: str) -> None:
+    assert list(read_texts(write(tmp_path, name, TREEBANK))) == ["Where is it?\nHere.\n", "Grün.\n"]
+    assert list(read_texts(tmp_path)) == ["Where is it?\nHere.\n", "Grün.\n"]
+
+
+def test_what_is_no_treebank(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.conllu", "1\tWhere\twhere\tADV\n")
+    with pytest.raises(DataError, match=r"a\.conllu holds no sentence: a treebank has a line .# text = .... for each"):
+        list(read_texts(path))
+    with pytest.raises(DataError, match=r"a\.conllu is plain text and has no columns"):
+        read_table(write(tmp_path, "a.conllu", TREEBANK), ["text"])
+
+
 def test_texts_of_white_space_are_left_out(tmp_path: Path) -> None:
     assert list(read_texts(write(tmp_path, "a.jsonl", jsonl(["a", " \n", "", "b"])))) == ["a", "b"]
 

@@ -81,6 +81,39 @@ def test_defaults() -> None:
     assert pickle.loads(pickle.dumps(workload)).fingerprint == workload.fingerprint
 
 
-def test_bad_settings() -> None:
-    with pytest.raises(ValueError, match='Digits: net must be "cnn" or "mlp", got "rnn"'):
-        Digits(net="rnn")
+def test_a_share_of_the_training_labels_is_wrong_and_no_other() -> None:
+    clean, noisy = prepare("digits"), prepare("digits:label_noise=0.2")
+    (x, right), (noisy_x, given) = everything(clean.train), everything(noisy.train)
+    assert torch.equal(x, noisy_x)
+    wrong = right != given
+    assert int(wrong.sum()) == round(0.2 * 1437)
+    assert all(map(torch.equal, everything(clean.validation), everything(noisy.validation)))
+    shifts = torch.bincount((given - right)[wrong] % 10, minlength=10) / int(wrong.sum())
+    assert shifts[0] == 0
+    assert (shifts[1:] - 1 / 9).abs().max() < 0.06, "each other digit is as likely"
+    assert torch.equal(everything(prepare("digits:net=mlp,label_noise=0.2").train)[1], given), "fixed by the split"
+    assert len({item.fingerprint for item in (clean, noisy, prepare("digits:label_noise=0.3"))}) == 3
+
+
+@pytest.mark.parametrize(("net", "parameters"), [("cnn", 118_186), ("mlp", 85_002)])
+def test_a_wider_network_is_another_workload(net: str, parameters: int) -> None:
+    plain, wide = Digits(net=net).prepare(), Digits(net=net, widen=2).prepare()
+    assert plain.fingerprint == Digits(net=net, widen=1).prepare().fingerprint != wide.fingerprint
+    assert wide.spec == f"{plain.spec}{',' if net == 'mlp' else ':'}widen=2"
+    assert sum(weights.numel() for weights in wide.make_model().parameters()) == parameters
+    assert pickle.loads(pickle.dumps(wide)).fingerprint == wide.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"net": "rnn"}, 'net must be "cnn" or "mlp", got "rnn"'),
+        ({"label_noise": 1.0}, r"label_noise must be in \[0, 1\), got 1.0"),
+        ({"label_noise": -0.1}, r"label_noise must be in \[0, 1\), got -0.1"),
+        ({"label_noise": float("nan")}, r"label_noise must be in \[0, 1\), got nan"),
+        ({"widen": 0}, "widen must be >= 1, got 0"),
+    ],
+)
+def test_bad_settings(settings, message) -> None:
+    with pytest.raises(ValueError, match=f"Digits: {message}"):
+        Digits(**settings)

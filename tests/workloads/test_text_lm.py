@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.workloads.loops import hand_loop, measure
 
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, DataError, DataNotFound
 from tutelage.workloads import TextLM, prepare
 
 TEXTS = [
@@ -81,7 +81,7 @@ def test_metrics_are_sums_over_tokens_and_bytes(stories: Path) -> None:
     assert found["loss"] == (pytest.approx(mean * 80), 80)
     bits, size = found["bits_per_byte"]
     assert bits == pytest.approx(mean * 80 / math.log(2))
-    text = TextLM(data=stories, context=16, vocabulary=300)._encode(None)
+    text = TextLM(data=stories, context=16, vocabulary=300)._texts().own
     assert size == text.token_bytes[batch[1].numpy()].sum()
     whole = measure(workload, model, 3)
     assert whole == pytest.approx(measure(workload, model, 50), rel=1e-5)
@@ -131,14 +131,14 @@ def test_it_travels_to_another_process(stories: Path) -> None:
     ("settings", "message"),
     [
         ({"context": 1}, "TextLM: context must be >= 2, got 1"),
-        ({"tokenizer": "words"}, 'tokenizer must be "bpe" or "bytes", got "words"'),
+        ({"tokenizer": "words"}, 'tokenizer must be "bpe", "bytes", a run folder or .*, and there is no "words"'),
         ({"vocabulary": 256}, r"vocabulary must be >= 257 \(all bytes and a separator\), got 256"),
         ({"init": "zeros"}, 'init must be "pretrained" or "random", got "zeros"'),
         ({"validation_windows": 0}, "validation_windows must be >= 1 or none, got 0"),
     ],
 )
 def test_bad_settings(settings, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, DataNotFound), match=message):
         TextLM(**settings)
 
 
@@ -147,13 +147,13 @@ def test_bad_settings(settings, message: str) -> None:
     [
         ("text-lm:contxt=9", r'no argument "contxt"\. Did you mean "context"\?'),
         ("text-lm:context=many", 'context must be a whole number, got "many"'),
-        ("text-lm:tokenizer=bpee", r'tokenizer must be one of bpe, bytes, got "bpee"\. Did you mean "bpe"'),
+        ("text-lm:tokenizer=bpee", r'there is no "bpee"\. Did you mean "bpe"'),
         ("text-lm:context=1", "context must be >= 2"),
         ("text-lm:size=gigantic", "gigantic"),
     ],
 )
 def test_bad_specs(spec: str, message: str) -> None:
-    with pytest.raises((ConfigError, ValueError), match=message):
+    with pytest.raises((ConfigError, DataNotFound), match=message):
         prepare(spec)
 
 

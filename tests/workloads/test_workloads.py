@@ -17,8 +17,14 @@ from tutelage.workloads._spec import spec_of
 
 
 def test_every_workload_has_a_name() -> None:
-    assert names() == sorted(PARTS) == ["digits", "text-classification", "text-lm"]
-    assert [from_spec(name).__class__.__name__ for name in names()] == ["Digits", "TextClassification", "TextLM"]
+    assert names() == sorted(PARTS) == ["breast-cancer", "digits", "sequence-copy", "text-classification", "text-lm"]
+    assert [from_spec(name).__class__.__name__ for name in names()] == [
+        "BreastCancer",
+        "Digits",
+        "SequenceCopy",
+        "TextClassification",
+        "TextLM",
+    ]
     assert all(from_spec(name).spec_name == name for name in names())
 
 
@@ -103,7 +109,7 @@ def test_settings_are_read_without_torch() -> None:
         "print(settings, sorted(heavy))"
     )
     made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert made.stdout.strip() == "['digits', 'text-classification', 'text-lm'] []"
+    assert made.stdout.strip() == f"{names()} []"
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tutelage.training.callbacks import Callback, RunState
     from tutelage.training.curve import CurveLog, read_curve
     from tutelage.training.folder import RunRecord, read_run
-    from tutelage.training.loop import extend, train
+    from tutelage.training.loop import branch, extend, train
     from tutelage.training.order import EpochOrder, ExampleOrder
     from tutelage.training.query import query_runs
     from tutelage.training.recipe import Recipe
@@ -25,6 +25,7 @@ _LAZY = {
     "RunRecord": "folder",
     "RunResult": "result",
     "RunState": "callbacks",
+    "branch": "loop",
     "extend": "loop",
     "query_runs": "query",
     "read_curve": "curve",
@@ -41,6 +42,7 @@ __all__ = [
     "RunRecord",
     "RunResult",
     "RunState",
+    "branch",
     "extend",
     "query_runs",
     "read_curve",

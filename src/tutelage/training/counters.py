@@ -14,8 +14,8 @@ class Counters:
 
     ``step`` counts the updates in the weights and goes back when a search does; ``spent`` counts all ever made.
     ``evaluated`` is the value of ``spent`` at the last evaluation in the ledger, so that one repeated after a kill
-    counts once. The last three say where a controller stands: its state, and the updates and losses of the segment it
-    is in.
+    counts once. ``controller`` and ``segment_...`` say where a controller stands: its state, and the updates and losses
+    of the segment it is in. ``before`` holds the metrics of weights that came from another run.
     """
 
     step: int = 0
@@ -32,6 +32,7 @@ class Counters:
     controller: dict[str, Any] | None = None
     segment_steps: int = 0
     segment_losses: list[float] = field(default_factory=list)
+    before: dict[str, float | None] | None = None
 
     def cost(self) -> dict[str, float]:
         """Return the ledger: training, search, evaluation and checkpoints, kept apart."""

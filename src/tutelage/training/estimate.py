@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,20 @@ class Estimate:
         return "\n".join([*lines, text_plot(self.rates)])
 
 
-def estimate(workload: Workload, recipe: str | Recipe, budget: str | Budget) -> Estimate:
+def estimate(
+    workload: Workload,
+    recipe: str | Recipe,
+    budget: str | Budget,
+    *,
+    probes: dict[Recipe, tuple[float, float, int, int]] | None = None,
+) -> Estimate:
     """Resolve a run and probe a few updates of it.
+
+    Args:
+        workload: The workload.
+        recipe: The recipe.
+        budget: The budget.
+        probes: What was measured for this workload before; recipes that differ in their schedule alone share a probe.
 
     Raises:
         ConfigError: The recipe or the budget cannot be used.
@@ -92,7 +105,11 @@ def estimate(workload: Workload, recipe: str | Recipe, budget: str | Budget) -> 
     batch_size = choice.batch_size or workload.batch_size
     clock = clock_of(workload, spending, batch_size)
     schedule = resolve_schedule(choice, clock=clock, peak=choice.peak or workload.peak)
-    step_seconds, evaluation_seconds, grown, parameters = _probe(workload, choice)
+    probe = dataclasses.replace(choice, schedule="constant", peak=None)
+    known = {} if probes is None else probes
+    if probe not in known:
+        known[probe] = _probe(workload, probe)
+    step_seconds, evaluation_seconds, grown, parameters = known[probe]
     seconds = spending.seconds
     steps = max(1, round(seconds / step_seconds)) if seconds is not None else clock.total_steps or 0
     fixed = isinstance(schedule, Schedule)
@@ -131,19 +148,12 @@ class _Weights(Callback):
         self.count = sum(parameter.numel() for parameter in run.model.parameters())
 
 
-def _probe(workload: Workload, choice: Recipe) -> tuple[float, float, int, int]:
+def _probe(workload: Workload, probe: Recipe) -> tuple[float, float, int, int]:
     """Return seconds an update, seconds an evaluation, bytes training added to this process, and weights."""
     import psutil
 
     process = psutil.Process()
     before = process.memory_info().rss
-    probe = Recipe(
-        schedule="constant",
-        optimizer=choice.optimizer,
-        batch_size=choice.batch_size,
-        accumulate=choice.accumulate,
-        clip=choice.clip,
-    )
     weights = _Weights()
     result = train(workload, probe, budget=f"{_PROBE_STEPS}steps", eval_every=_PROBE_STEPS, callbacks=[weights])
     grown = process.memory_info().rss - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import os
@@ -9,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,19 +21,21 @@ from tutelage.models.heap import keep_heap
 from tutelage.randomness import derive_seed
 from tutelage.training import checkpoint
 from tutelage.training.curve import CURVE_LOG, CurveLog, compact, expand, merge_rows, to_columns
-from tutelage.training.folder import CHECKPOINTS, RESULT_FILE, SEARCH_LOG, RunRecord, locked
+from tutelage.training.folder import CHECKPOINTS, PLATEAU, RESULT_FILE, SEARCH_LOG, RunRecord, locked
 from tutelage.training.follow import DivergedError, interruption, run_phase
-from tutelage.training.order import EpochOrder
 from tutelage.training.recipe import Recipe
 from tutelage.training.resolve import is_controller, schedule_of
 from tutelage.training.result import RunResult
 from tutelage.training.session import Session
 from tutelage.training.settings import LoopSettings
+from tutelage.training.sources import order_of
+from tutelage.training.start import load_start
 from tutelage.training.storage import write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
+    from tutelage.schedules._controller import RateController
     from tutelage.workloads import Workload
 
 
@@ -71,6 +74,9 @@ def check(workload: Workload, record: RunRecord, loop: LoopSettings, folder: Pat
         raise ConfigError("mixed_precision fp16 needs an accelerator; bf16 runs on a CPU too.")
     optimizers.from_spec(choice.optimizer or workload.optimizer)
     schedule_of(phase, record, workload)
+    if choice.curriculum is not None and loop.order is not None:
+        raise ConfigError(f'order and the curriculum "{choice.curriculum}" both order the examples; give one.')
+    order_of(workload, choice, batch_size=record.batch_size, total_steps=phase.total_steps, seed=record.seed)
     loop.check_trackers(folder)
 
 
@@ -119,7 +125,7 @@ def _start(
     else:
         torch.manual_seed(seed)
     model = workload.make_model()
-    init = weights_digest(model)
+    init = record.start["weights"] if record.start else weights_digest(model)
     optimizer = optimizers.from_spec(choice.optimizer or workload.optimizer).to_torch(model, record.peak)
     found = None if folder is None else checkpoint.load_newest(folder / CHECKPOINTS)
     schedule = schedule_of(phase, record, workload)
@@ -129,13 +135,16 @@ def _start(
         log = stack.enter_context(CurveLog(folder / CURVE_LOG, durable=loop.durable))
         if is_controller(schedule):
             search_log = stack.enter_context(CurveLog(folder / SEARCH_LOG))
+    examples, order = order_of(
+        workload, choice, batch_size=record.batch_size, total_steps=phase.total_steps, seed=record.seed
+    )
     updates = None if phase.total_steps is None else phase.total_steps - phase.start
     session = Session(
-        workload=workload,
+        workload=dataclasses.replace(workload, train=examples),
         accelerator=accelerator,
         model=model,
         optimizer=optimizer,
-        order=loop.order or EpochOrder(len(workload.train), record.batch_size, record.seed),
+        order=loop.order or order,
         schedule=schedule,
         phase=phase,
         identity=record.identity(),
@@ -157,6 +166,9 @@ def _start(
         _, weights, tensors, state, faults = found
         session.restore(weights, tensors, state)
         session.run.notes.extend(faults)
+    elif record.start:
+        load_start(record, choice, session.bare, session.optimizer)
+        session.measure_before()
     if log is not None:
         log.rewind(session.counters.step)
     if search_log is not None:
@@ -187,16 +199,28 @@ def _finish(session: Session, init: str) -> RunResult:
         stopped=session.run.stop_reason,
         hashes={"init": init, "data": workload.fingerprint, "order": counters.order},
         cost=counters.cost(),
+        before=counters.before,
+        search=None if session.controller is None else _found(session.controller),
         curve=to_columns(merge_rows(session.rows)),
         folder=session.folder,
     )
+
+
+def _found(controller: RateController) -> dict[str, Any]:
+    """Return what a search has found: the schedule, where there is one yet, and the controller's state."""
+    try:
+        schedule = repr(controller.schedule())
+    except ValueError:
+        schedule = None
+    return {"schedule": schedule, "state": controller.state_dict()}
 
 
 def _store(result: RunResult, folder: Path, loop: LoopSettings) -> None:
     compact(folder)
     write_json(folder / RESULT_FILE, result.to_json())
     if not loop.keep_weights:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for name in (CHECKPOINTS, PLATEAU):
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def weights_digest(model: nn.Module) -> str:

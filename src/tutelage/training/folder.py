@@ -19,6 +19,8 @@ from tutelage.training.storage import storage, write_json
 
 FORMAT = 1
 RUN_FILE, RESULT_FILE, CHECKPOINTS, SEARCH_LOG = "run.json", "result.json", "checkpoint", "search.jsonl"
+#: The state at the end of a schedule's plateau, before its rate falls; and the files of the workload's model.
+PLATEAU, FILES = "plateau", "files"
 #: A run is the same run only where all of these agree.
 IDENTITY = (
     "workload",
@@ -73,20 +75,27 @@ class RunRecord:
     threads: int = 1
     git_commit: str | None = None
     created: str = ""
+    #: The checkpoint the run started from: ``path``, ``step`` and hash; empty for fresh weights.
+    start: dict[str, Any] = field(default_factory=dict)
+    #: Spec of the optimizer, also where the recipe leaves it to the workload; empty in runs of earlier versions.
+    optimizer: str = ""
     format: int = FORMAT
 
     def identity(self) -> str:
         """Return a hash of what makes this run this run; every checkpoint of it holds it."""
-        facts = json.dumps([getattr(self, name) for name in IDENTITY])
-        return hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()
+        facts = [getattr(self, name) for name in IDENTITY]
+        facts += [self.start["hash"]] if self.start else []
+        return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
     def differences(self, other: RunRecord) -> list[str]:
         """Return ``name: mine, not theirs`` for each part of the identity that differs."""
-        return [
+        found = [
             f"{name} is {getattr(self, name)}, not {getattr(other, name)}"
             for name in IDENTITY
             if getattr(self, name) != getattr(other, name)
         ]
+        mine, theirs = (record.start.get("hash") for record in (self, other))
+        return [*found, f"the hash of its first weights is {mine}, not {theirs}"] if mine != theirs else found
 
 
 def read_run(folder: str | Path) -> RunRecord:
@@ -113,6 +122,19 @@ def read_run(folder: str | Path) -> RunRecord:
         return RunRecord(**{key: value for key, value in table.items() if key in known})
     except (TypeError, KeyError) as error:
         raise CorruptRun(f"{path} lacks what a run needs ({error}); delete {folder} to start again.") from error
+
+
+def run_folder(path: str | Path) -> Path:
+    """Return the run folder that ``path`` is, or is a folder of checkpoints or a checkpoint of.
+
+    Raises:
+        DataNotFound: There is no run.
+    """
+    path = Path(path)
+    for folder in (path, *list(path.parents)[:2]):
+        if (folder / RUN_FILE).is_file():
+            return folder
+    raise DataNotFound(f"No run in {path}: {path / RUN_FILE} does not exist.")
 
 
 def read_result(folder: str | Path) -> dict[str, Any] | None:
@@ -173,7 +195,8 @@ def open_folder(folder: Path, record: RunRecord, *, resume: bool, force: bool) -
 def _clear(folder: Path) -> None:
     """Remove what a run has written, and nothing else that may lie in its folder; the record goes last."""
     with locked(folder):
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for name in (CHECKPOINTS, PLATEAU, FILES):
+            shutil.rmtree(folder / name, ignore_errors=True)
         for pattern in ("result*.json", "curve.*", SEARCH_LOG, RUN_FILE):
             for path in folder.glob(pattern):
                 path.unlink()

@@ -69,6 +69,7 @@ def _after_update(session: Session, loss: float, *, last: bool = False) -> None:
 def _follow_controller(session: Session) -> None:
     counters = session.counters
     controller: RateController = session.schedule.controller(seed=session.seed)
+    session.controller = controller
     if counters.controller is not None:
         controller.load_state_dict(counters.controller)
     while (segment := controller.propose()) is not None:
@@ -85,6 +86,7 @@ def _follow_controller(session: Session) -> None:
         try:
             controller.observe(list(counters.segment_losses))
         except TutelageError as error:
+            session.go_back()  # no rate was found: what the probes did to the weights does not count
             session.run.stop_reason = str(error)
             raise DivergedError from error
         counters.segment_steps, counters.segment_losses = 0, []
@@ -128,6 +130,7 @@ def _run_segment(session: Session, segment: Segment) -> bool:
 
 
 def _housekeeping(session: Session) -> None:
+    session.save_plateau()
     if _asked_to_stop(session):
         session.save()
         raise interruption(session)

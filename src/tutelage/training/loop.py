@@ -1,9 +1,11 @@
-"""``train``: one workload, one recipe, one budget, one seed; ``extend`` and ``resume_run`` go on with what it made."""
+"""``train``: one workload, recipe, budget and seed; ``extend``, ``branch``, ``resume_run`` go on with what it made."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,7 @@ from tutelage.training.execute import carry_out, check, process_state
 from tutelage.training.folder import (
     CHECKPOINTS,
     RESULT_FILE,
+    RUN_FILE,
     Phase,
     RunRecord,
     open_folder,
@@ -28,11 +31,13 @@ from tutelage.training.recipe import Recipe
 from tutelage.training.resolve import clock_of, searches, unit_clock
 from tutelage.training.result import RunResult
 from tutelage.training.settings import LoopSettings
+from tutelage.training.start import find_start, store_files
+from tutelage.training.storage import storage
 
 if TYPE_CHECKING:
     from tutelage.workloads import Workload
 
-__all__ = ["LoopSettings", "Precision", "clock_of", "extend", "resume_run", "train"]
+__all__ = ["LoopSettings", "Precision", "branch", "clock_of", "extend", "resume_run", "train"]
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -47,6 +52,8 @@ def train(
     resume: bool = False,
     force: bool = False,
     mixed_precision: Precision = "no",
+    from_run: str | Path | None = None,
+    keep_optimizer: bool = False,
     **settings: Any,
 ) -> RunResult:
     """Train a workload by a recipe under a budget, and return its curve and result.
@@ -63,13 +70,18 @@ def train(
         resume: Go on with the run that is in ``out``, or start it if there is none.
         force: Replace whatever run is in ``out``.
         mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``, through accelerate.
+        from_run: Run folder whose last weights the run starts from, its ``plateau`` folder or one checkpoint; part of
+            the recipe, where it may be said instead.
+        keep_optimizer: Take over the optimizer's moments too.
         **settings: See :class:`LoopSettings`.
 
     Returns:
         The result; a finished run that is resumed is read, not repeated.
 
     Raises:
-        ConfigError: A recipe, budget or setting that cannot be used, or a folder that holds something else.
+        ConfigError: A recipe, budget or setting that cannot be used, a folder that holds something else, or weights of
+            another run that do not fit.
+        DataNotFound: There is no run to start from, or it keeps no weights.
         CorruptRun: The folder is damaged beyond its last checkpoints.
         StorageFull: No space is left; what was saved is intact.
         KeyboardInterrupt: Ctrl-C or a polite kill; the run has saved itself first.
@@ -81,10 +93,18 @@ def train(
         (20, 'val_loss')
     """
     choice, spending, loop = Recipe.parse(recipe), Budget.parse(budget), LoopSettings.of(settings)
+    if from_run is not None:
+        kept = keep_optimizer or choice.keep_optimizer
+        choice = dataclasses.replace(choice, from_run=os.fspath(from_run), keep_optimizer=kept)
+    elif keep_optimizer and choice.from_run is None:
+        raise ConfigError("keep_optimizer takes over the moments of another run; say which with from_run.")
+    elif keep_optimizer:
+        choice = dataclasses.replace(choice, keep_optimizer=True)
     process_state(loop)  # joins the other processes, which may change the number of threads
     batch_size = choice.batch_size or workload.batch_size
     clock = clock_of(workload, spending, batch_size)
     phase = Phase(str(choice), total_steps=None if clock.virtual else clock.total_steps, seconds=spending.seconds)
+    folder = None if out is None else Path(out)
     record = RunRecord(
         workload=workload.name,
         workload_spec=workload.spec,
@@ -95,6 +115,7 @@ def train(
         seed=seed,
         batch_size=batch_size,
         peak=choice.peak or workload.peak,
+        optimizer=choice.optimizer or workload.optimizer,
         mixed_precision=mixed_precision,
         phases=(phase,),
         notes=dict(workload.notes),
@@ -103,17 +124,26 @@ def train(
         threads=loop.threads or torch.get_num_threads(),
         git_commit=provenance.git_commit(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        start=_start_of(choice, workload, seed, folder if resume else None),
     )
-    folder = None if out is None else Path(out)
     check(workload, record, loop, folder)
     if folder is not None:
         if process_state(loop).is_main_process:
             open_folder(folder, record, resume=resume, force=force)
+            store_files(folder, workload)
         process_state(loop).wait_for_everyone()
         record = read_run(folder)
         if read_result(folder) is not None:
             return RunResult.read(folder)
     return carry_out(workload, record, folder, loop)
+
+
+def _start_of(choice: Recipe, workload: Workload, seed: int, resumed: Path | None) -> dict[str, Any]:
+    if resumed is not None and (resumed / RUN_FILE).exists():
+        stored = read_run(resumed)
+        if stored.start and stored.recipe == str(choice) and stored.seed == seed:
+            return stored.start  # the other run need not be there any more
+    return find_start(choice, workload, seed)
 
 
 def extend(
@@ -129,7 +159,7 @@ def extend(
         workload: The run's workload.
         folder: The run folder; its last checkpoint must be there.
         by: How much longer: ``"2000steps"``, ``"1Mtokens"`` or ``"50kexamples"``.
-        recipe: Recipe of the new phase; its batch size and optimizer must be the run's.
+        recipe: Recipe of the new phase; its batch size, optimizer and curriculum must be the run's.
         **settings: See :class:`LoopSettings`.
 
     Raises:
@@ -138,13 +168,81 @@ def extend(
     """
     folder, loop = Path(folder), LoopSettings.of(settings)
     if process_state(loop).is_main_process:
-        _begin_phase(workload, folder, by, recipe, loop)
+        _write_phase(folder, _next_phase(workload, folder, by, recipe, loop))
     process_state(loop).wait_for_everyone()
     return carry_out(workload, read_run(folder), folder, loop)
 
 
-def _begin_phase(workload: Workload, folder: Path, by: str, recipe: str | Recipe | None, loop: LoopSettings) -> None:
-    """Check that a run can be extended, and write the new phase into its record."""
+def branch(
+    workload: Workload,
+    folder: str | Path,
+    by: str,
+    *,
+    out: str | Path,
+    recipe: str | Recipe | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> RunResult:
+    """Go on from the end of a finished run in a folder of its own; the run itself stays as it is.
+
+    Several ends from one trunk: anneal one checkpoint in different ways, or ask what another rate would have done.
+
+    Args:
+        workload: The run's workload.
+        folder: The finished run; its last checkpoint must be there.
+        by: How much longer: ``"2000steps"``, ``"1Mtokens"`` or ``"50kexamples"``.
+        out: Folder of the branch: a copy of the run that is then extended.
+        recipe: Recipe of the branch; see :func:`extend`.
+        resume: Go on with the branch that is in ``out``, or begin it if there is none.
+        **settings: See :class:`LoopSettings`.
+
+    Raises:
+        ConfigError: What :func:`extend` refuses, or ``out`` holds something already.
+        CorruptRun: The last checkpoint is not there or damaged.
+        StorageFull: No space is left for the copy; the run is intact.
+
+    Example:
+        >>> import tempfile
+        >>> from tutelage.workloads import prepare
+        >>> digits, root = prepare("digits:net=mlp"), Path(tempfile.mkdtemp())
+        >>> trunk = train(digits, "constant", budget="20steps", out=root / "trunk")
+        >>> for name in ("linear", "rex"):
+        ...     branch(digits, root / "trunk", "10steps", recipe=name, out=root / name).steps
+        30
+        30
+    """
+    folder, target, loop = Path(folder), Path(out), LoopSettings.of(settings)
+    if process_state(loop).is_main_process:
+        extended = _next_phase(workload, folder, by, recipe, loop)
+        if not (target / RUN_FILE).exists():
+            _copy_run(folder, target, extended)
+        elif not resume:
+            raise ConfigError(f"{target} holds a run already. Go on with resume=True, or name another out.")
+        elif read_run(target).phases != extended.phases:
+            raise ConfigError(f"{target} holds another run than this branch; name another out.")
+    process_state(loop).wait_for_everyone()
+    return resume_run(workload, target, **settings)
+
+
+def _copy_run(folder: Path, target: Path, extended: RunRecord) -> None:
+    """Copy a run and begin the new phase in the copy; under its name there is a whole branch or none."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target} holds other files and no run; name a new or empty folder.")
+    unfinished = target.with_name(f".{target.name}.branch")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        with storage(target):
+            shutil.copytree(folder, unfinished, ignore=shutil.ignore_patterns(".*"))
+        _write_phase(unfinished, extended)
+        os.replace(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _next_phase(
+    workload: Workload, folder: Path, by: str, recipe: str | Recipe | None, loop: LoopSettings
+) -> RunRecord:
+    """Check that a run can be extended, and return its record with the new phase."""
     record, result = read_run(folder), read_result(folder)
     _check_workload(record, workload, folder)
     if result is None:
@@ -175,7 +273,12 @@ def _begin_phase(workload: Workload, folder: Path, by: str, recipe: str | Recipe
     extended = dataclasses.replace(record, phases=(*record.phases, phase))
     check(workload, extended, loop, folder)
     _check_checkpoint(folder, start)
-    (folder / RESULT_FILE).rename(folder / f"result.phase-{len(record.phases)}.json")
+    return extended
+
+
+def _write_phase(folder: Path, extended: RunRecord) -> None:
+    """Begin the new phase: what the run ended with is kept beside it."""
+    (folder / RESULT_FILE).rename(folder / f"result.phase-{len(extended.phases) - 1}.json")
     expand(folder)
     write_record(folder, extended)
 
@@ -191,7 +294,15 @@ def _recipe_of_phase(record: RunRecord, workload: Workload, recipe: str | Recipe
             f'The optimizer must stay "{optimizer}" when a run is extended, because its state goes on; '
             f'got "{choice.optimizer}".'
         )
-    return dataclasses.replace(choice, optimizer=before.optimizer)
+    if choice.curriculum not in (None, before.curriculum):
+        raise ConfigError(
+            f'The curriculum must stay "{before.curriculum or "none"}" when a run is extended, because the order of '
+            f'examples goes on; got "{choice.curriculum}". A new run can start from this one\'s weights: from_run.'
+        )
+    if choice.from_run not in (None, before.from_run):
+        raise ConfigError(f"A run is extended from its own weights, not from those of {choice.from_run}.")
+    kept = ("optimizer", "curriculum", "from_run", "keep_optimizer")
+    return dataclasses.replace(choice, **{name: getattr(before, name) for name in kept})
 
 
 def _check_checkpoint(folder: Path, step: int) -> None:

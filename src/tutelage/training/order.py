@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.randomness import numpy_generator
+from tutelage.curricula._permutations import Permutations
 
 
 class ExampleOrder(Protocol):
@@ -38,7 +38,7 @@ class EpochOrder:
         self.num_examples = num_examples
         self.batch_size = batch_size
         self.seed = seed
-        self._cached: dict[int, NDArray[np.int64]] = {}
+        self._permutation = Permutations(num_examples, seed, "data")
 
     def indices(self, position: int) -> NDArray[np.int64]:
         """Return the examples of update ``position``, shape ``(batch_size,)``."""
@@ -50,13 +50,6 @@ class EpochOrder:
             pieces.append(piece)
             place, left = place + len(piece), left - len(piece)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-    def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._cached:
-            # Two epochs are enough: a batch spans at most the end of one and the start of the next, unless tiny.
-            self._cached = {key: value for key, value in self._cached.items() if key == epoch - 1}
-            self._cached[epoch] = numpy_generator(self.seed, "data", epoch).permutation(self.num_examples)
-        return self._cached[epoch]
 
 
 def chain_digest(previous: str, indices: NDArray[np.int64]) -> str:

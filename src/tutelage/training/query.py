@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,23 +119,26 @@ def _table(root: Path) -> pyarrow.Table:
 
 
 def _rows(root: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(root.rglob(RUN_FILE)):
-        row: dict[str, Any] = {"folder": str(path.parent), "status": "damaged"}
+    # os.walk, and what it saw of each folder: ten thousand runs are found in a fraction of a second.
+    found = sorted((place, RESULT_FILE in files) for place, _, files in os.walk(root) if RUN_FILE in files)
+    for place, ended in found:
+        row: dict[str, Any] = {"folder": str(Path(place)), "status": "damaged"}
         try:
-            run = json.loads(path.read_text(encoding="utf-8"))
+            run = _read(place, RUN_FILE)
             row |= {name: _typed(name, run[name]) for name in _FROM_RUN}
             row["processor"] = _typed("processor", run["machine"].get("processor"))
-            row |= _outcome(path.parent / RESULT_FILE)
+            row |= _outcome(_read(place, RESULT_FILE)) if ended else {"status": "unfinished"}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             pass  # it is listed as damaged, with what could be read
         yield row
 
 
-def _outcome(path: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {"status": "unfinished"}
+def _read(place: str, name: str) -> Any:
+    with open(os.path.join(place, name), "rb") as file:
+        return json.loads(file.read())
+
+
+def _outcome(result: Any) -> dict[str, Any]:
     row = {name: _typed(name, result[name]) for name in _FROM_RESULT}
     row |= {name: _typed(name, result["hashes"][name]) for name in ("init", "order")}
     row["search_steps"] = _typed("search_steps", result["cost"]["search_steps"])

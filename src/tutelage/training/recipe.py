@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import tomllib
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from tutelage.curricula import from_spec as curriculum_from_spec
 from tutelage.durations import Clock
-from tutelage.errors import ConfigError, DataNotFound, UnknownPart, did_you_mean
+from tutelage.errors import ConfigError, UnknownPart, did_you_mean
 from tutelage.optimizers import from_spec as optimizer_from_spec
 from tutelage.registry import entries, find
 from tutelage.schedules import Schedule
@@ -20,8 +20,8 @@ from tutelage.schedules import from_spec as schedule_from_spec
 from tutelage.specs import build, field_types, parse_spec
 
 #: Settings written ``key=value`` in a recipe string, beside the specs of its parts.
-_SETTINGS = ("peak", "batch_size", "accumulate", "clip")
-_SLOTS = ("schedule", "optimizer", *_SETTINGS)
+_SETTINGS = ("peak", "batch_size", "accumulate", "clip", "from_run", "keep_optimizer")
+_SLOTS = ("schedule", "optimizer", *_SETTINGS, "curriculum")
 #: What only a part's spec has before an equals sign: arguments, a length, another phase.
 _PART = re.compile("[:@+]")
 
@@ -39,6 +39,10 @@ class Recipe:
         batch_size: Examples an update, over all processes and micro-batches.
         accumulate: Micro-batches an update is gathered from, >= 1.
         clip: Largest norm of the gradient, > 0; ``None`` for no clipping.
+        curriculum: Spec of what decides the order of examples; a fresh permutation each epoch where ``None``.
+        from_run: Run folder (or ``FOLDER/plateau``, or one checkpoint) whose weights the run starts from; ``{seed}``
+            in it stands for the run's seed, so that arms of a comparison start from one run a seed.
+        keep_optimizer: Take over the optimizer's moments too, which infinite schedules want.
 
     Raises:
         ConfigError: A spec that cannot be used, or a setting out of range.
@@ -54,6 +58,9 @@ class Recipe:
     batch_size: int | None = None
     accumulate: int = 1
     clip: float | None = 1.0
+    curriculum: str | None = None
+    from_run: str | None = None
+    keep_optimizer: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings; the specs are checked where they are resolved."""
@@ -67,14 +74,18 @@ class Recipe:
                 continue
             if not isinstance(value, Integral) or value < 1:
                 raise ConfigError(f"recipe: {name} must be a whole number >= 1, got {value}.")
-        for name in ("schedule", "optimizer"):
+        for name in ("schedule", "optimizer", "curriculum"):
             spec = getattr(self, name)
             if ";" in (spec or ""):
                 raise ConfigError(f'recipe: {name} takes one spec, got "{spec}".')
+        if ";" in (self.from_run or ""):
+            raise ConfigError(f'recipe: a recipe cannot hold the path "{self.from_run}"; rename the folder.')
+        if self.keep_optimizer and self.from_run is None:
+            raise ConfigError("recipe: keep_optimizer takes over the moments of another run; say which with from_run.")
 
     @classmethod
     def parse(cls, value: str | Path | Recipe) -> Recipe:
-        """Read a recipe from its string, or from a ``.toml`` file with the same names; a recipe passes through.
+        """Read a recipe from its string or from a ``.toml`` file (:class:`RecipeFile`); a recipe passes through.
 
         Raises:
             ConfigError: An unknown setting, two parts for one slot, or a value that cannot be read.
@@ -85,7 +96,9 @@ class Recipe:
             return value
         text = str(value)
         if text.endswith(".toml"):
-            return cls._from_toml(Path(text))
+            from tutelage.training.recipe_file import RecipeFile
+
+            return RecipeFile.read(Path(text)).recipe
         chosen: dict[str, Any] = {}
         for piece in filter(None, (part.strip() for part in text.split(";"))):
             key, equals, setting = piece.partition("=")
@@ -106,31 +119,43 @@ class Recipe:
         return cls(**{slot: _read(slot, content) for slot, content in chosen.items()})
 
     @classmethod
-    def _from_toml(cls, path: Path) -> Recipe:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataNotFound(
-                f"No recipe file {path} ({error.strerror}); give a spec such as uba:phi=5, or the path of a TOML file."
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not TOML: {error}.") from None
-        table = table.get("recipe", table)
+    def from_table(cls, table: Any, where: str) -> Recipe:
+        """Read a recipe from the names and values of a file.
+
+        Args:
+            table: By name, as the class's arguments; text and numbers.
+            where: The file, for messages.
+
+        Raises:
+            ConfigError: No table, an unknown name, or a value that cannot be used.
+        """
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: recipe must be a table, [recipe], with {', '.join(_SLOTS)}.")
+            raise ConfigError(f"{where}: recipe must be a table, [recipe], with {', '.join(_SLOTS)}.")
         unknown = [f'"{key}".{did_you_mean(key, _SLOTS)}' for key in table if key not in _SLOTS]
         if unknown:
-            raise ConfigError(f"{path}: no recipe setting {' '.join(unknown)} It takes: {', '.join(_SLOTS)}.")
+            raise ConfigError(f"{where}: no recipe setting {' '.join(unknown)} It takes: {', '.join(_SLOTS)}.")
         return cls(**{key: _read(key, str(value)) for key, value in table.items()})
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the names and values that :meth:`from_table` reads back; what is left to the workload is left out."""
+        table: dict[str, Any] = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            # What the workload decides by default has the default None; where None is a choice it must be said.
+            if value is None and item.default is not None:
+                table[item.name] = "none"
+            elif value is not None and value is not False:
+                table[item.name] = value
+        return table
 
     def __str__(self) -> str:
         """Return the shortest string that parses back to this recipe."""
-        pieces = [self.schedule] + ([self.optimizer] if self.optimizer else [])
+        pieces = [self.schedule, *filter(None, (self.optimizer, self.curriculum))]
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         for name in _SETTINGS:
             value = getattr(self, name)
             if value != defaults[name]:
-                pieces.append(f"{name}={'none' if value is None else value}")
+                pieces.append(f"{name}={'none' if value is None else str(value).lower() if value is True else value}")
         return ";".join(pieces)
 
     def with_peak(self, peak: float) -> Recipe:
@@ -187,16 +212,23 @@ def _slot_of(piece: str) -> str:
     if name in entries("optimizers"):
         optimizer_from_spec(piece)
         return "optimizer"
+    if name in entries("curricula"):
+        curriculum_from_spec("".join(piece.split()))
+        return "curriculum"
     known = list(entries("schedules"))
     if name not in known:
-        both = known + list(entries("optimizers"))
+        both = known + list(entries("optimizers")) + list(entries("curricula"))
         raise UnknownPart(f'No schedule or optimizer "{name}".{did_you_mean(name, both)} All: tutelage parts')
     return "schedule"
 
 
 def _read(slot: str, content: str) -> Any:
-    if slot in ("schedule", "optimizer"):
+    if slot in ("schedule", "optimizer", "curriculum", "from_run"):
         return content
+    if slot == "keep_optimizer":
+        if content.lower() not in ("true", "false"):
+            raise ConfigError(f'recipe: keep_optimizer must be true or false, got "{content}".')
+        return content.lower() == "true"
     if content.lower() == "none" and slot != "accumulate":
         return None
     try:

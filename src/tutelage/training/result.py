@@ -32,6 +32,10 @@ class RunResult:
         cost: Training, search, evaluation and checkpoint steps and seconds, kept apart.
         curve: The curve as columns; see :func:`tutelage.training.read_curve`.
         folder: The run folder, or ``None`` for a run kept in memory.
+        before: Every validation metric before the first update of a run that started from another one's weights, else
+            ``None``.
+        search: What a controller found, ``None`` for other schedules: ``schedule`` is the spec that trains the same
+            again without a search (``None`` where none was found), ``state`` what its ``load_state_dict`` takes.
     """
 
     final_loss: float | None
@@ -48,6 +52,8 @@ class RunResult:
     cost: dict[str, float]
     curve: dict[str, NDArray[Any]] = field(repr=False, compare=False)
     folder: Path | None = None
+    search: dict[str, Any] | None = None
+    before: dict[str, float | None] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the curve, for ``result.json`` and ``--json``."""
@@ -64,6 +70,8 @@ class RunResult:
             "stopped",
             "hashes",
             "cost",
+            "search",
+            "before",
         )
         return {name: getattr(self, name) for name in names}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +19,20 @@ from tutelage.training import checkpoint
 from tutelage.training.callbacks import Callback, RunState
 from tutelage.training.counters import Counters
 from tutelage.training.curve import CurveLog
-from tutelage.training.folder import CHECKPOINTS, Phase
+from tutelage.training.folder import CHECKPOINTS, PLATEAU, Phase
 from tutelage.training.order import ExampleOrder, chain_digest
 from tutelage.training.resolve import VIRTUAL_STEPS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from tutelage.workloads import Workload
+    from tutelage.schedules._controller import RateController
+    from tutelage.workloads import ExampleStore, Workload
 
-#: Batches of validation examples that a search's validation loss is a mean over.
-_SEARCH_BATCHES = 4
+    Measure = Callable[[nn.Module, Any], Mapping[str, tuple[float, float]]]
+
+#: Batches of validation examples that a search's validation loss is a mean over, as in AutoLRS (arXiv 2105.10762).
+_SEARCH_BATCHES = 10
 #: Updates between values sent to trackers.
 _TRACK_EVERY = 10
 
@@ -83,6 +86,7 @@ class Session:
         self.run = RunState(model, phase.total_steps)
         self.metrics: dict[str, float] = {}
         self.anchor: dict[str, Any] | None = None
+        self.controller: RateController | None = None
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         #: Number of the signal that asked this process to stop, and whether all processes know of one.
         self.signal: int | None = None
@@ -96,6 +100,7 @@ class Session:
         self._saved_at = time.perf_counter()
         self._clock = 0.0
         self._next_tenth = 0.1
+        self._plateau_ends: int | None = getattr(schedule, "plateau_ends", None)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -151,18 +156,33 @@ class Session:
             return
         started = time.perf_counter()
         if self.rank == 0:
-            scaler = None if self._scaler is None else self._scaler.state_dict()
-            path = checkpoint.save(
-                self.folder / CHECKPOINTS,
-                self.counters.spent,
-                self.bare.state_dict(),
-                {"optimizer": self.optimizer.state_dict(), "anchor": self.anchor, "scaler": scaler},
-                {"identity": self.identity, "counters": vars(self.counters)},
-            )
+            path = self._store(self.folder / CHECKPOINTS)
             for callback in self.callbacks:
                 callback.on_checkpoint(self.run, path)
         self._saved, self._saved_at = position, time.perf_counter()
         self.counters.checkpoint_seconds += self._saved_at - started
+
+    def save_plateau(self) -> None:
+        """Store the state at the end of the schedule's plateau, for runs that train on from there; nothing elsewhere.
+
+        Raises:
+            StorageFull: No space is left; earlier checkpoints are intact.
+        """
+        if self.folder is not None and self.counters.step - self.phase.origin == self._plateau_ends:
+            started = time.perf_counter()
+            if self.rank == 0:
+                self._store(self.folder / PLATEAU)
+            self.counters.checkpoint_seconds += time.perf_counter() - started
+
+    def _store(self, folder: Path) -> Path:
+        scaler = None if self._scaler is None else self._scaler.state_dict()
+        return checkpoint.save(
+            folder,
+            self.counters.spent,
+            self.bare.state_dict(),
+            {"optimizer": self.optimizer.state_dict(), "anchor": self.anchor, "scaler": scaler},
+            {"identity": self.identity, "counters": vars(self.counters)},
+        )
 
     # --- one update ------------------------------------------------------------------------------------------------
 
@@ -271,7 +291,15 @@ class Session:
             ConfigError: ``measure`` returns something else than sums and counts.
         """
         started = time.perf_counter()
-        store = self.workload.validation
+        workload = self.workload
+        values = self._means(workload.validation, workload.measure, limit)
+        for label, extra in workload.also_evaluate.items() if limit is None else ():
+            means = self._means(extra.examples, extra.measure or workload.measure)
+            values |= {f"{name}_{label}": value for name, value in means.items()}
+        self.counters.evaluation_seconds += time.perf_counter() - started
+        return values
+
+    def _means(self, store: ExampleStore, measure: Measure, limit: int | None = None) -> dict[str, float]:
         examples = len(store)
         places = np.arange(examples)
         if limit is not None and limit < examples:
@@ -285,7 +313,7 @@ class Session:
         with torch.no_grad():
             for start in range(0, len(mine), self.batch_size):
                 batch = self._to_device(store.batch(mine[start : start + self.batch_size]))
-                for name, pair in self.workload.measure(self.bare, batch).items():
+                for name, pair in measure(self.bare, batch).items():
                     sums[name] = sums.get(name, 0) + self._sum_and_count(name, pair)
         self.bare.train()
         if self.world > 1:
@@ -294,7 +322,6 @@ class Session:
             pairs = torch.stack([sums.get(name, torch.zeros(2, dtype=torch.float64)) for name in names])
             pairs = self.accelerator.reduce(pairs.to(self._device), reduction="sum").cpu()
             sums = dict(zip(names, pairs, strict=True))
-        self.counters.evaluation_seconds += time.perf_counter() - started
         return {f"val_{name}": float(pair[0] / pair[1]) for name, pair in sums.items()}
 
     def _sum_and_count(self, name: str, pair: Any) -> torch.Tensor:
@@ -324,6 +351,12 @@ class Session:
                 f"Workload {self.workload.name}: no {name} among what measure returns: {', '.join(sorted(metrics))}."
             )
         return name
+
+    def measure_before(self) -> None:
+        """Evaluate the weights that came from another run, before the first update."""
+        values = self.evaluate()
+        self.counters.evaluations += 1
+        self.counters.before = {name: value if np.isfinite(value) else None for name, value in values.items()}
 
     def measure(self) -> None:
         """Evaluate now, unless that has just been done, and log the metrics beside the update just made.

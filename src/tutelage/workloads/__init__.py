@@ -1,7 +1,7 @@
 """What is learned, and how is learning measured? Data + model + loss + metrics.
 
 >>> names()
-['digits', 'text-classification', 'text-lm']
+['breast-cancer', 'digits', 'sequence-copy', 'text-classification', 'text-lm']
 >>> from_spec("digits", net="mlp").net
 'mlp'
 """
@@ -15,24 +15,30 @@ from tutelage.errors import ConfigError
 from tutelage.lazy import lazy_attributes
 from tutelage.registry import entries, find
 from tutelage.specs import PartSpec, build, parse_spec
-from tutelage.workloads._protocol import Batch, ExampleStore, Workload, WorkloadPart
+from tutelage.workloads._protocol import Batch, EvaluationSet, ExampleStore, Workload, WorkloadPart
 
 if TYPE_CHECKING:
+    from tutelage.workloads._continuing import continuing
+    from tutelage.workloads.breast_cancer import BreastCancer
     from tutelage.workloads.custom import from_torch
     from tutelage.workloads.data import open_data, read_table, read_texts
     from tutelage.workloads.digits import Digits
+    from tutelage.workloads.sequence_copy import SequenceCopy
     from tutelage.workloads.stores import DatasetStore, RaggedStore, TensorStore, WindowStore
     from tutelage.workloads.text_classification import TextClassification
     from tutelage.workloads.text_lm import TextLM
 
 _LAZY = {
+    "BreastCancer": "breast_cancer",
     "DatasetStore": "stores",
     "Digits": "digits",
     "RaggedStore": "stores",
+    "SequenceCopy": "sequence_copy",
     "TensorStore": "stores",
     "TextClassification": "text_classification",
     "TextLM": "text_lm",
     "WindowStore": "stores",
+    "continuing": "_continuing",
     "from_torch": "custom",
     "open_data": "data",
     "read_table": "data",
@@ -41,16 +47,20 @@ _LAZY = {
 
 __all__ = [
     "Batch",
+    "BreastCancer",
     "DatasetStore",
     "Digits",
+    "EvaluationSet",
     "ExampleStore",
     "RaggedStore",
+    "SequenceCopy",
     "TensorStore",
     "TextClassification",
     "TextLM",
     "WindowStore",
     "Workload",
     "WorkloadPart",
+    "continuing",
     "from_spec",
     "from_torch",
     "names",

@@ -27,6 +27,19 @@ class ExampleStore(Protocol):
         """Return the examples at ``indices`` (any order, repeats allowed) as one batch of CPU tensors."""
 
 
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Further examples to measure on, apart from those a workload is judged by.
+
+    Args:
+        examples: The examples.
+        measure: As a workload's; the workload's own where ``None``.
+    """
+
+    examples: ExampleStore
+    measure: Callable[[nn.Module, Batch], Mapping[str, tuple[float, float]]] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """What is to be learned, and how learning is measured. Everything a recipe may change is left out.
@@ -50,6 +63,11 @@ class Workload:
         version: Raised when numbers change.
         spec: The spec that builds it again in another process, or ``None`` for one made in Python.
         notes: Facts about data and model worth showing (sizes, source, licence).
+        replay: Examples of earlier training, for curricula that mix them in (``replay:alpha=0.05``); batches of the
+            same kind as those of ``train``. Without such a curriculum they are not used.
+        also_evaluate: Further data sets to measure on at each evaluation, by name: ``val_loss_NAME`` and so on.
+        files: Contents of files that belong to the model, such as its tokenizer, by name; a run folder keeps them, and
+            weights are only ever carried over to a workload with the same ones.
     """
 
     name: str
@@ -68,6 +86,9 @@ class Workload:
     version: int = 1
     spec: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    replay: ExampleStore | None = None
+    also_evaluate: Mapping[str, EvaluationSet] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no run could use.
@@ -75,8 +96,10 @@ class Workload:
         Raises:
             ValueError: No examples, or a batch size or peak out of range.
         """
-        for part, store in (("train", self.train), ("validation", self.validation)):
-            if len(store) < 1:
+        parts = {"train": self.train, "validation": self.validation, "replay": self.replay}
+        parts |= {f"also_evaluate {name}": item.examples for name, item in self.also_evaluate.items()}
+        for part, store in parts.items():
+            if store is not None and len(store) < 1:
                 raise ValueError(f"Workload {self.name}: {part} must hold at least one example, got none.")
         if self.batch_size < 1:
             raise ValueError(f"Workload {self.name}: batch_size must be >= 1, got {self.batch_size}.")

@@ -25,6 +25,7 @@ _VERSION = 1
 PASSAGE_CHARACTERS = 4_000
 VALIDATION_FRACTION = 0.1
 _HASHES = 2**64
+TOKENIZER_FILE = "tokenizer.json"
 _AT_ONCE = 512
 
 
@@ -218,19 +219,50 @@ class PairCodec:
     def __init__(self, texts: Iterator[str], vocabulary: int) -> None:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-        self.tokenizer = Tokenizer(models.BPE())
-        self.tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        self.tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - 1,
             min_frequency=2,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        self.tokenizer.train_from_iterator(map(_sayable, texts), trainer)
+        tokenizer.train_from_iterator(map(_sayable, texts), trainer)
+        self._use(tokenizer)
+
+    def _use(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
         # The separator is no token of the tokenizer: what users write must never become one.
-        self.separator: int | None = self.tokenizer.get_vocab_size()
-        self.vocabulary_size = self.tokenizer.get_vocab_size() + 1
+        self.separator: int | None = tokenizer.get_vocab_size()
+        self.vocabulary_size: int = tokenizer.get_vocab_size() + 1
+
+    @classmethod
+    def read(cls, content: bytes, where: str) -> PairCodec:
+        """Read a tokenizer that :meth:`save` wrote.
+
+        Args:
+            content: The file's content.
+            where: What to call it in an error.
+
+        Raises:
+            DataError: It is no tokenizer, or one of another kind, whose tokens stand for no fixed number of bytes.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            kind = json.loads(content)
+            known = kind["model"]["type"] == "BPE" and kind["pre_tokenizer"]["type"] == "ByteLevel"
+            tokenizer = Tokenizer.from_str(content.decode())
+        except Exception as error:  # the library raises its own faults as plain Exception
+            raise DataError(f"{where} is no tokenizer that can be read ({error}).") from None
+        if not known:
+            raise DataError(
+                f"{where} is no byte-level byte-pair tokenizer of this library; for one of transformers give model=."
+            )
+        codec = cls.__new__(cls)
+        codec._use(tokenizer)
+        return codec
 
     def encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """Return the tokens of each text."""
@@ -245,7 +277,7 @@ class PairCodec:
 
     def save(self, folder: Path) -> None:
         """Store the tokenizer as ``tokenizer.json``."""
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        self.tokenizer.save(str(folder / TOKENIZER_FILE))
 
 
 def _sayable(text: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tutelage.workloads._cache import content_key
-from tutelage.workloads._protocol import Batch, ExampleStore, Workload
+from tutelage.workloads._protocol import Batch, EvaluationSet, ExampleStore, Workload
 from tutelage.workloads.stores import DatasetStore, TensorStore, WindowStore, store_of
 
 #: Above this, hashing the data would take longer than a newcomer likes to wait.
@@ -36,6 +36,8 @@ def from_torch(
     peak: float = 1e-3,
     optimizer: str = "adamw",
     tokens_per_example: float | None = None,
+    replay: Any = None,
+    also_evaluate: Mapping[str, Any] | None = None,
     collate: Callable[[list[Any]], Batch] | None = None,
     fingerprint: str | None = None,
     version: int = 1,
@@ -63,6 +65,8 @@ def from_torch(
         peak: Default peak learning rate, > 0.
         optimizer: Default optimizer spec.
         tokens_per_example: Tokens one example spends, where budgets in tokens are wanted.
+        replay: Examples of earlier training, of the same kind, for curricula such as ``replay:alpha=0.05``.
+        also_evaluate: Further examples to measure on, by name: ``val_loss_NAME`` and so on.
         collate: Joins a list of examples into a batch, as in PyTorch's ``DataLoader``.
         fingerprint: Identity of data and model, such as ``"crops-2024-v2"``. Where not given it is hashed from the
             content and the source of ``model`` and ``loss``; for data above 1 GiB, or made on the fly, from their kind
@@ -113,11 +117,17 @@ def from_torch(
     if "loss" in (metrics or {}):
         raise ValueError('from_torch: "loss" is measured already; call the metric something else.')
     stores = {"train": store_of(train, collate), "validation": store_of(validation, collate)}
+    earlier = None if replay is None else store_of(replay, collate)
+    others = {label: store_of(data, collate) for label, data in (also_evaluate or {}).items()}
+    stores |= {} if earlier is None else {"replay": earlier}
+    stores |= {f"also_evaluate {label}": store for label, store in others.items()}
     identity, origin = _fingerprint(name, stores, model, loss) if fingerprint is None else (fingerprint, "given")
     return Workload(
         name=name,
         train=stores["train"],
         validation=stores["validation"],
+        replay=earlier,
+        also_evaluate={label: EvaluationSet(store) for label, store in others.items()},
         make_model=model,
         loss=loss,
         measure=partial(_measure, loss=loss, metrics=dict(metrics or {})),

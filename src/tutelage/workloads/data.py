@@ -37,12 +37,16 @@ NAMED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "shakespeare": ("text_shakespeare", ("input.txt",)),
     "speeches": ("text_speeches", ("docs.jsonl.gz",)),
     "tinystories": ("text_tinystories", ("stories.txt.gz",)),
+    "web-en": ("treebank_en_ewt", ("train.conllu.gz", "dev.conllu.gz", "test.conllu.gz")),
     "wiki-en": ("text_wiki_en", ("valid.txt.gz", "test.txt.gz")),
 }
 _HUB = "hub:"
 #: A plain text file longer than this is read as several documents, so that it need not fit into memory.
 _BLOCK_CHARACTERS = 1 << 20
 _NOT_DATA = ("readme", "license", "licence")
+#: Treebanks: their sentences stand in comments.
+_TREEBANK = ".conllu"
+_SENTENCE, _DOCUMENT = "# text = ", "# newdoc"
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def read_texts(data: str | os.PathLike[str], text_column: str = "text") -> Itera
     """Return the documents of a file, folder or named data set, one by one.
 
     A row is a document. A plain text file is one too; one above a million characters counts as several, cut at line
-    ends, so that it need not fit into memory. Documents of white space only are left out.
+    ends, so that it need not fit into memory. Of a treebank (``.conllu``) the sentences are read, a line each, in the
+    documents it marks. Documents of white space only are left out.
 
     Args:
         data: See :func:`open_data`.
@@ -163,7 +168,7 @@ def read_table(data: str | os.PathLike[str], columns: Sequence[str]) -> dict[str
 
 
 def _files_in(folder: Path) -> list[Path]:
-    known = (*ROW_SUFFIXES, *TEXT_SUFFIXES)
+    known = (*ROW_SUFFIXES, *TEXT_SUFFIXES, _TREEBANK)
     files = [
         path
         for path in sorted(folder.rglob("*"))
@@ -180,7 +185,7 @@ def _files_in(folder: Path) -> list[Path]:
 def _from_files(label: str, files: Sequence[Path]) -> DataSource:
     def rows(columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in files:
-            if kind_of(path) in TEXT_SUFFIXES:
+            if kind_of(path) in (*TEXT_SUFFIXES, _TREEBANK):
                 raise DataError(f"{path} is plain text and has no columns; give {', '.join(ROW_SUFFIXES)}.")
             yield from read_rows(path, columns)
 
@@ -189,6 +194,8 @@ def _from_files(label: str, files: Sequence[Path]) -> DataSource:
             # A file without a suffix is most likely text; one with a strange suffix is most likely a mistake.
             if kind_of(path) in ("", *TEXT_SUFFIXES):
                 yield from _read_blocks(path)
+            elif kind_of(path) == _TREEBANK:
+                yield from _read_treebank(path)
             else:
                 yield from _texts_of(read_rows(path, [text_column]), text_column)
 
@@ -215,6 +222,22 @@ def _read_blocks(path: Path) -> Iterator[str]:
     text = "".join(block)
     if text.strip():
         yield text
+
+
+def _read_treebank(path: Path) -> Iterator[str]:
+    sentences: list[str] = []
+    found = False
+    for line in read_lines(path):
+        if line.startswith(_DOCUMENT) and sentences:
+            yield "".join(sentences)
+            sentences = []
+        elif line.startswith(_SENTENCE):
+            sentences.append(line.removeprefix(_SENTENCE))
+            found = True
+    if not found:
+        raise DataError(f'{path} holds no sentence: a treebank has a line "{_SENTENCE}..." for each.')
+    if sentences:
+        yield "".join(sentences)
 
 
 def _load_from_hub(name: str) -> Any:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError, DataNotFound, did_you_mean
+from tutelage.specs import parse_spec
 from tutelage.workloads._cache import content_key
-from tutelage.workloads._protocol import Batch, Workload
+from tutelage.workloads._codecs import TOKENIZERS, Codec, codec_of, codec_of_model, metric_name, stored_pairs
+from tutelage.workloads._protocol import Batch, EvaluationSet, Workload
 from tutelage.workloads._spec import spec_of
+from tutelage.workloads._tokens import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
-    from tutelage.workloads._tokens import EncodedText, TextCodec
+    from tutelage.training.folder import RunRecord
+    from tutelage.workloads._tokens import EncodedText
     from tutelage.workloads._transformers import HubModel
+    from tutelage.workloads.stores import WindowStore
 
 _VERSION = 1
 #: Peak rate of AdamW at batch 32 times the decoder's width, chosen as the class's card says.
@@ -44,7 +51,8 @@ class TextLM:
             3.5 MB that come with Python: its language reference, docstrings and some source.
         text_column: Column that holds the text, in files of rows.
         context: Tokens in a window, >= 2.
-        tokenizer: ``"bpe"``: byte-level byte pairs learned from the training part; ``"bytes"``: none.
+        tokenizer: ``"bpe"``: byte-level byte pairs learned from the training part; ``"bytes"``: none; or that of
+            another run: its folder, or a ``tokenizer.json`` that such a run keeps.
         vocabulary: Tokens of ``bpe`` at most, >= 257.
         size: Preset of our decoder: ``nano``, ``micro``, ``tiny``, ``small`` or ``base``
             (:class:`tutelage.models.decoder.DecoderConfig`). ``nano`` trains 300 updates in half a minute of one core.
@@ -52,6 +60,10 @@ class TextLM:
             used, and its weights are read from safetensors only.
         init: ``"pretrained"`` weights of ``model``, or ``"random"`` ones of its architecture.
         validation_windows: Windows an evaluation reads at most, spread evenly over the held-out text; ``none`` for all.
+        replay: Text the model was trained on before, as for ``data``; a curriculum such as ``replay:alpha=0.05`` mixes
+            its training part in.
+        also_evaluate: Further text to measure on, as for ``data``, several joined by ``+``: the held-out part of
+            ``novels-en`` gives ``val_loss_novels_en`` and ``val_bits_per_byte_novels_en``, that of a file its own name.
 
     Returns:
         ``prepare()`` returns a :class:`Workload` with metrics ``loss`` and ``bits_per_byte``. Batches are tokens and
@@ -60,7 +72,7 @@ class TextLM:
     Raises:
         ValueError: An argument out of range, or a setting of our decoder together with ``model``.
         ConfigError: A context longer than the model has positions for.
-        DataNotFound: Data or model are not where they were said to be.
+        DataNotFound: Data, model or tokenizer are not where they were said to be.
         DataError: The text cannot be used; names file and line or row.
 
     Example:
@@ -93,23 +105,28 @@ class TextLM:
     data: str | None = None
     text_column: str = "text"
     context: int = 128
-    tokenizer: Literal["bpe", "bytes"] = "bpe"
+    tokenizer: str = "bpe"
     vocabulary: int = 1024
     size: str = "nano"
     model: str | None = None
     init: Literal["pretrained", "random"] = "pretrained"
     validation_windows: int | None = 256
+    replay: str | None = None
+    also_evaluate: str | None = None
 
     def __post_init__(self) -> None:
         """Check every argument; paths may be path objects."""
-        for name in ("data", "model"):
+        for name in ("data", "tokenizer", "model", "replay", "also_evaluate"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, os.fspath(value))
         if self.context < 2:
             raise ValueError(f"TextLM: context must be >= 2, got {self.context}.")
-        if self.tokenizer not in ("bpe", "bytes"):
-            raise ValueError(f'TextLM: tokenizer must be "bpe" or "bytes", got "{self.tokenizer}".')
+        if self.tokenizer not in TOKENIZERS and not Path(self.tokenizer).expanduser().exists():
+            raise DataNotFound(
+                f'TextLM: tokenizer must be "bpe", "bytes", a run folder or a tokenizer.json, and there is no '
+                f'"{self.tokenizer}".{did_you_mean(self.tokenizer, TOKENIZERS)}'
+            )
         if self.tokenizer == "bpe" and self.vocabulary < 257:
             raise ValueError(f"TextLM: vocabulary must be >= 257 (all bytes and a separator), got {self.vocabulary}.")
         if self.init not in ("pretrained", "random"):
@@ -125,100 +142,140 @@ class TextLM:
         """The spec that builds these settings again, or ``None`` where a spec cannot hold them."""
         return spec_of(self.spec_name, self)
 
+    @classmethod
+    def continued(cls, record: RunRecord, folder: Path) -> dict[str, Any]:
+        """Return the arguments that make the model and the tokenizer of a run, to train on from its weights.
+
+        Args:
+            record: What the run says about itself.
+            folder: Where it lies.
+        """
+        given = parse_spec(record.workload_spec or cls.spec_name).arguments
+        kept = {name: given[name] for name in ("context", "size", "model") if name in given}
+        if "model" in kept or given.get("tokenizer") == "bytes":
+            return kept | {name: given[name] for name in ("tokenizer",) if name in given}
+        return kept | {"tokenizer": str(folder)}
+
     def prepare(self) -> Workload:
         """Read and encode the text, or find it in the cache, and return the workload."""
-        from tutelage.workloads.stores import WindowStore
-
-        hub = self._hub_model()
-        text = self._encode(hub)
-        train = WindowStore(text.train, context=self.context)
-        validation = WindowStore(text.validation, context=self.context, limit=self.validation_windows)
-        for part, store, tokens in (("training", train, text.train), ("validation", validation, text.validation)):
-            if not len(store):
-                raise DataError(
-                    f"{self.data or 'the embedded text'}: its {part} part has {len(tokens)} tokens, less than a window "
-                    f"of {self.context} and its target; give more text or a smaller context."
-                )
-        settings = ["text-lm", _VERSION, text.facts["digest"], self.context, self.validation_windows]
+        texts = self._texts()
+        own, tokenizer = texts.own, texts.own.folder / TOKENIZER_FILE
+        train = self._windows(own.train, self.data, "training")
+        validation = self._windows(own.validation, self.data, "validation", self.validation_windows)
+        replay = None if texts.replay is None else self._windows(texts.replay.train, self.replay, "training")
+        others = {
+            name: self._windows(text.validation, name, "validation", self.validation_windows)
+            for name, text in texts.others.items()
+        }
+        settings = ["text-lm", _VERSION, own.facts["digest"], self.context, self.validation_windows]
+        if texts.replay is not None:
+            settings += ["replay", texts.replay.facts["digest"]]
+        for name, text in texts.others.items():
+            settings += ["also", name, text.facts["digest"]]
         notes = {
             "data": self.data or f"standard library of Python {sys.version.split()[0]}",
-            "documents": text.facts["documents"],
-            "train_tokens": len(text.train),
-            "validation_tokens": len(text.validation),
-            "vocabulary_size": text.facts["vocabulary_size"],
-            "bytes_per_token": round(text.facts["train_bytes"] / text.facts["train_tokens"], 3),
-            "tokenizer": self.tokenizer if hub is None else self.model,
+            "documents": own.facts["documents"],
+            "train_tokens": len(own.train),
+            "validation_tokens": len(own.validation),
+            "vocabulary_size": own.facts["vocabulary_size"],
+            "bytes_per_token": round(own.facts["train_bytes"] / own.facts["train_tokens"], 3),
+            "tokenizer": self.model or (self.tokenizer if tokenizer.exists() else "bytes"),
         }
+        if texts.replay is not None:
+            notes |= {"replay": self.replay, "replay_tokens": len(texts.replay.train)}
+
+        def also(loss: Any) -> dict[str, EvaluationSet]:
+            # Tokens of another library stand for no fixed number of bytes, so each text has a table of its own.
+            return {
+                name: EvaluationSet(store, partial(_measure, loss=loss, token_bytes=_bytes_table(texts.others[name])))
+                for name, store in others.items()
+            }
+
         common: dict[str, Any] = {
             "name": "text-lm",
             "train": train,
             "validation": validation,
+            "replay": replay,
             "tokens_per_example": float(self.context),
             "version": _VERSION,
             "spec": self.spec,
         }
-        if hub is not None:
+        if texts.hub is not None:
             return Workload(
                 **common,
-                make_model=hub.causal_lm,
+                also_evaluate=also(logits_loss),
+                make_model=texts.hub.causal_lm,
                 loss=logits_loss,
-                measure=partial(_measure, loss=logits_loss, token_bytes=_bytes_table(text)),
+                measure=partial(_measure, loss=logits_loss, token_bytes=_bytes_table(own)),
                 batch_size=8,
                 peak=_PEAK_PRETRAINED if self.init == "pretrained" else _PEAK_RANDOM,
-                fingerprint=content_key(*settings, hub.digest()),
+                fingerprint=content_key(*settings, texts.hub.digest()),
                 notes={**notes, "model": self.model, "init": self.init},
             )
         from tutelage.models.decoder import Decoder, DecoderConfig
 
         config = DecoderConfig.preset(
-            self.size, vocabulary_size=int(text.facts["vocabulary_size"]), context=self.context
+            self.size, vocabulary_size=int(own.facts["vocabulary_size"]), context=self.context
         )
         return Workload(
             **common,
+            also_evaluate=also(own_loss),
             make_model=partial(Decoder, config),
             loss=own_loss,
-            measure=partial(_measure, loss=own_loss, token_bytes=_bytes_table(text)),
+            measure=partial(_measure, loss=own_loss, token_bytes=_bytes_table(own)),
             batch_size=32,
             peak=round(_PEAK_TIMES_WIDTH / config.width, 4),
             fingerprint=content_key(*settings, repr(config)),
             notes={**notes, "model": f"decoder, size {self.size}"},
+            files={TOKENIZER_FILE: tokenizer.read_bytes()} if tokenizer.exists() else {},
         )
 
-    def _hub_model(self) -> HubModel | None:
-        if self.model is None:
-            return None
-        from tutelage.workloads._transformers import HubModel
+    def _windows(self, tokens: NDArray[Any], label: str | None, part: str, limit: int | None = None) -> WindowStore:
+        from tutelage.workloads.stores import WindowStore
 
-        hub = HubModel(self.model, self.init)
-        hub.check_context(self.context, "context")
-        return hub
-
-    def _encode(self, hub: HubModel | None) -> EncodedText:
-        import tokenizers
-
-        from tutelage.workloads import _standard_library, _tokens, data
-
-        source = _standard_library.standard_library_text() if self.data is None else data.open_data(self.data)
-        if hub is not None:
-            from tutelage.workloads._transformers import HubCodec
-
-            codec = HubCodec(hub)
-            return _tokens.encode_text(
-                source,
-                self.text_column,
-                codec_key=hub.tokenizer_digest(),
-                make_codec=lambda texts: cast("TextCodec", codec),
+        store = WindowStore(tokens, context=self.context, limit=limit)
+        if not len(store):
+            raise DataError(
+                f"{label or 'the embedded text'}: its {part} part has {len(tokens)} tokens, less than a window "
+                f"of {self.context} and its target; give more text or a smaller context."
             )
-        if self.tokenizer == "bytes":
-            return _tokens.encode_text(
-                source, self.text_column, codec_key="bytes", make_codec=lambda texts: _tokens.BytesCodec()
-            )
+        return store
 
-        def learn(texts: Iterator[str]) -> TextCodec:
-            return _tokens.PairCodec(texts, self.vocabulary)
+    def _texts(self) -> _Texts:
+        hub = None
+        if self.model is not None:
+            from tutelage.workloads._transformers import HubModel
 
-        key = content_key("bpe", self.vocabulary, tokenizers.__version__)
-        return _tokens.encode_text(source, self.text_column, codec_key=key, make_codec=learn)
+            hub = HubModel(self.model, self.init)
+            hub.check_context(self.context, "context")
+        codec = codec_of(self.tokenizer, self.vocabulary) if hub is None else codec_of_model(hub)
+        own = self._encode(self.data, codec)
+        # The other texts are cut by the tokenizer of the first, whether it was learned from that or not.
+        tokenizer = own.folder / TOKENIZER_FILE
+        shared = stored_pairs(tokenizer) if tokenizer.exists() else codec
+        replay = None if self.replay is None else self._encode(self.replay, shared)
+        names = [name for name in (self.also_evaluate or "").split("+") if name]
+        others = {metric_name(name): self._encode(name, shared) for name in names}
+        if len(others) < len(names):
+            raise ConfigError(f"TextLM: also_evaluate={self.also_evaluate} names two texts alike; rename a file.")
+        return _Texts(hub, own, replay, others)
+
+    def _encode(self, data: str | None, codec: Codec) -> EncodedText:
+        from tutelage.workloads import _standard_library
+        from tutelage.workloads._tokens import encode_text
+        from tutelage.workloads.data import open_data
+
+        source = _standard_library.standard_library_text() if data is None else open_data(data)
+        return encode_text(source, self.text_column, codec_key=codec.key, make_codec=codec.make)
+
+
+class _Texts(NamedTuple):
+    """Every text of a workload, encoded alike."""
+
+    hub: HubModel | None
+    own: EncodedText
+    replay: EncodedText | None
+    others: Mapping[str, EncodedText]
 
 
 def own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
