@@ -235,6 +235,22 @@ def test_large_kappa_explores_the_whole_interval():
     assert np.diff(places).max() < 0.4
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(lambda rate: 1.0, id="the same everywhere"),
+        pytest.param(lambda rate: 2.3 - math.log10(rate / 1e-3), id="a straight line"),
+        pytest.param(lambda rate: math.sin(1e6 * rate), id="noise"),
+        pytest.param(lambda rate: 1e6 if rate > 0.05 else 2.0 - math.log10(rate / 1e-3), id="a cliff"),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_large_kappa_leaves_no_gap_whatever_the_losses_are(objective: Callable[[float], float], seed: int):
+    rates = search(objective, kappa=1000, count=6, seed=seed)
+    places = [0.0, *sorted(math.log(rate / 1e-3) / math.log(100) for rate in rates), 1.0]
+    assert np.diff(places).max() < 0.4, "five even gaps would be of 0.2"
+
+
 def test_small_kappa_goes_to_the_minimum():
     rates = search(lambda rate: math.log10(rate / 0.02) ** 2, kappa=0.0, count=10)
     assert min(abs(math.log10(rate / 0.02)) for rate in rates) < 0.03

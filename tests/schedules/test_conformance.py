@@ -21,7 +21,7 @@ from tutelage.testing import check_schedule
 
 FOLDER = Path(tutelage.schedules.__file__).parent
 #: Modules of the folder that hold no part: the combinator, and helpers of one.
-NOT_PARTS = {"phases", "mup"}
+NOT_PARTS = {"phases", "mup", "power_fit"}
 SECTIONS = (
     "**Formula**", "Args:", "Returns:", "Raises:", "Example:", "Use with:", "Helps / does not help:", "Relations:",
     "Source:",
@@ -202,13 +202,17 @@ def test_spec_defaults_are_those_of_the_class(name):
     assert "@" not in repr(schedule)
 
 
+def test_a_schedule_of_defaults_alone_shows_as_its_name():
+    assert repr(Crooked()) == "crooked"
+
+
 @pytest.mark.parametrize("schedule", [Constant(peak=0.1), Constant(peak=1, warmup=3)])
 def test_a_schedule_without_an_end_needs_a_length_for_an_array(schedule):
-    with pytest.raises(ValueError, match=r"no end of its own: say to_array\(total_steps=...\)"):
+    with pytest.raises(ValueError, match=r"^Constant has no end of its own: say to_array\(total_steps=...\)"):
         schedule.to_array()
     assert schedule.to_array(7).shape == (7,)
     assert schedule.to_array(0).shape == (0,)
-    with pytest.raises(ValueError, match="total_steps must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="^Constant: total_steps must be >= 0, got -1"):
         schedule.to_array(-1)
 
 

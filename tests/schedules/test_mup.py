@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tutelage.schedules import Linear, mup_groups
+from tutelage.schedules import Linear, from_spec, mup_groups, use_in_trainer
 
 
 class Tiny(nn.Module):
@@ -59,6 +59,40 @@ def test_the_scheduler_keeps_the_ratio():
         optimizer.step()
         scheduler.step()
     assert scheduler.get_last_lr() == pytest.approx([0.0025, 0.01])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trainer_keeps_the_groups_and_follows_the_schedule(tmp_path):
+    transformers = pytest.importorskip("transformers")
+
+    class Watch(transformers.TrainerCallback):
+        def __init__(self) -> None:
+            self.rates: list[list[float]] = []
+
+        def on_pre_optimizer_step(self, args, state, control, **kwargs):
+            self.rates.append([group["lr"] for group in kwargs["optimizer"].param_groups])
+
+    config = transformers.GPT2Config(
+        vocab_size=30, n_positions=8, n_embd=8, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0
+    )
+    model, watch = transformers.GPT2LMHeadModel(config), Watch()
+    groups = mup_groups(model, peak=0.02, width_mult=4, output=None)
+    # Its four matrices: attention in and out, perceptron in and out; the tied head stays with the embeddings.
+    assert len(groups[0]["params"]) == 4
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path), max_steps=6, per_device_train_batch_size=2, report_to=[], use_cpu=True,
+        disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False, learning_rate=0.02,
+    )  # fmt: skip
+    example = {"input_ids": torch.arange(8), "labels": torch.arange(8)}
+    optimizer = torch.optim.AdamW(groups, lr=0.02)
+    trainer = transformers.Trainer(
+        model=model, args=arguments, train_dataset=[example] * 12, callbacks=[watch], optimizers=(optimizer, None)
+    )
+    use_in_trainer(trainer, "power:a=4,tokens_per_step=1e5,decay=0.5")
+    trainer.train()
+    expected = from_spec("power:a=4,tokens_per_step=1e5,decay=0.5", total_steps=6, peak=0.02).to_array()
+    assert [rest for _, rest in watch.rates] == pytest.approx(expected.tolist())
+    assert [hidden for hidden, _ in watch.rates] == pytest.approx((expected / 4).tolist())
 
 
 @pytest.mark.parametrize(

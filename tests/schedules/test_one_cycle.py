@@ -70,3 +70,10 @@ def test_limits_that_are_allowed():
     assert OneCycle(peak=1.0, total_steps=100, rise=0.49, three_phase=True)(49) == 1.0
     flat = OneCycle(peak=1.0, total_steps=4, div_factor=1, final_div_factor=1, rise=0.25)
     assert flat(np.arange(5)).tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("peak", [0.1, 0.3, 0.7])
+def test_rounding_never_leaves_the_two_ends(peak):
+    # Unclipped, some of these sums of two products lie a rounding error above the peak, and some below.
+    flat = OneCycle(peak=peak, total_steps=100, div_factor=1, final_div_factor=1)
+    assert set(flat(np.arange(101)).tolist()) == {peak}

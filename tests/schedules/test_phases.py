@@ -103,6 +103,8 @@ def test_phases_inside_phases_are_laid_out():
     assert from_spec(repr(outer)) == outer
     short = Phases(schedules=(inner,), lengths=(4,))
     assert short.lengths == (4,)
+    second = Phases(schedules=(inner,), lengths=(8,), starts=(4,))
+    assert (second.schedules, second.lengths, second.starts) == (inner.schedules[1:], (8,), (0,))
     with pytest.raises(ValueError, match="joined phases of 12 updates cannot be used until update 13"):
         Phases(schedules=(inner,), lengths=(13,))
     with pytest.raises(ValueError, match="cannot be used until update infinity"):
@@ -133,6 +135,7 @@ def test_functions_of_the_user():
     assert joined(2.0) == table[2]
     np.testing.assert_allclose(Phases(schedules=(math_like,), lengths=(4,))(1.5), 0.2)
     assert Phases(schedules=(math_like,), lengths=(None,), starts=(4,)).peak == 0.1
+    assert Phases(schedules=(lambda step: step / 10.0,), lengths=(None,), starts=(4,)).peak == 0.4
     assert Phases(schedules=(lambda step: step / 10.0,), lengths=(4,), starts=(2,)).peak == 0.6
 
 
@@ -184,3 +187,22 @@ def test_a_negative_step_is_refused():
     with pytest.raises(ValueError, match="Phases: step must be a finite number >= 0, got -1"):
         Phases(schedules=(Constant(peak=1.0),), lengths=(4,))(-1)
     assert math.isclose(Phases(schedules=(Constant(peak=1.0),), lengths=(4,))(2.5), 1.0)
+
+
+@pytest.mark.parametrize(("spec", "ends"), [
+    ("infinite", 85),
+    ("infinite:anneal=0", None),
+    ("wsd:decay=0.2", 80),
+    ("cosine", None),
+    ("constant@40steps+wsd:decay=0.5", 70),
+    ("infinite@0steps..100steps:total_steps=200steps,cooldown_end=20steps", None),
+    ("infinite@100steps..200steps:total_steps=200steps,cooldown_end=20steps", 70),
+    ("wsd@50steps+wsd", 95),
+    ("wsd@50steps:total_steps=100steps,decay=0.1+constant", None),
+])  # fmt: skip
+def test_where_the_last_plateau_ends(spec: str, ends: int | None) -> None:
+    """Up to there the rate has not begun to fall for the end: what trains on starts from the state kept there."""
+    schedule = from_spec(spec, total_steps=100, peak=1.0)
+    assert getattr(schedule, "plateau_ends", None) == ends
+    if ends is not None:
+        assert schedule(ends - 1) == schedule(ends) > schedule(ends + 1)

@@ -1,4 +1,4 @@
-"""PowerLR: paper 64's check values, the authors' code rewritten as a scalar function, the fit of its constants."""
+"""PowerLR: paper 64's check values, and the authors' code rewritten as a scalar function."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tutelage.schedules import PowerLR, fit_power, from_spec, recommend
+from tutelage.schedules import PowerLR, from_spec, recommend
 
 
 def uncapped(**arguments) -> PowerLR:
@@ -43,6 +41,22 @@ def test_where_the_cap_is_left(batch, tokens):
     assert schedule.power(schedule.cap_tokens * 0.999) == 0.02
     assert schedule.power(schedule.cap_tokens * 1.001) < 0.02
     assert schedule.power(0) == schedule(0) == 0.02
+    for refused in (-1.0, math.nan):
+        with pytest.raises(ValueError, match=f"^PowerLR: tokens must be >= 0, got {refused}"):
+            schedule.power(refused)
+    with pytest.raises(ValueError, match=r"^PowerLR: step must be"):
+        schedule.at_tokens(-1.0)
+
+
+@pytest.mark.parametrize("b", [-1e-18, -1e-3, -50.0])
+def test_exponents_at_which_the_cap_is_left_never_or_at_once(b):
+    low = uncapped(peak=1e-3, a=4.0, b=b, batch=32, tokens_per_step=1e6, total_steps=100, decay=0.1)
+    assert low.capped_fraction == pytest.approx(0.9 if b > -1 else 0.0, abs=1e-6)
+    assert low(50) == (1e-3 if b > -1 else 4.0 * 32 * 5e7**b)
+    high = uncapped(peak=1e3, a=4.0, b=b, batch=32, tokens_per_step=1e6, total_steps=100, decay=0.1)
+    assert high.capped_fraction < 1e-6
+    assert high(50) == pytest.approx(4.0 * 32 * 5e7**b, rel=1e-12)
+    assert 0 < high(0) <= 1e3
 
 
 def test_check_values_of_the_card_with_warm_up_and_decay():
@@ -203,77 +217,3 @@ def test_limits_that_are_allowed():
     high = PowerLR(batch=32, tokens_per_step=1e6).power(9e8)
     flat = PowerLR(batch=32, tokens_per_step=1e6, total_steps=1000, decay=0.1, final=high)
     assert flat(1000) == flat(900) == high
-
-
-@given(a=st.floats(0.1, 10), b=st.floats(-1.5, -0.1), seed=st.integers(0, 1000))
-def test_fit_recovers_the_law(a, b, seed):
-    rng = np.random.default_rng(seed)
-    table = [(batch, n, a * batch * n**b) for batch in (8, 16, 32) for n in 10 ** rng.uniform(5, 9, size=4)]
-    fit = fit_power(table)
-    assert (fit.a, fit.b, fit.r2) == pytest.approx((a, b, 1.0), rel=1e-6)
-    assert fit.batch_exponent == pytest.approx(1.0, abs=1e-6)
-    assert (fit.rows, fit.confidence) == (12, 0.9)
-    assert fit.recommend(64, 1e7) == pytest.approx(a * 64 * 1e7**b, rel=1e-6)
-
-
-def test_fit_against_an_independent_regression():
-    rng = np.random.default_rng(7)
-    batch = np.repeat([8.0, 32.0], 6)
-    tokens = np.tile(np.geomspace(1e5, 1e8, 6), 2)
-    rate = 3.0 * batch**0.8 * tokens**-0.4 * np.exp(rng.normal(scale=0.2, size=12))
-    fit = fit_power(zip(batch, tokens, rate, strict=True), confidence=0.95)
-    x = np.column_stack([np.ones(12), np.log(tokens)])
-    y = np.log(rate / batch)
-    (intercept, slope), residual, *_ = np.linalg.lstsq(x, y, rcond=None)
-    errors = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * residual[0] / 10)
-    reach = 2.2281388519649385  # Student's t, 10 degrees of freedom, 97.5 %
-    assert (fit.a, fit.b) == pytest.approx((math.exp(intercept), slope), rel=1e-10)
-    assert fit.b_interval == pytest.approx((slope - reach * errors[1], slope + reach * errors[1]), rel=1e-9)
-    low, high = math.exp(intercept - reach * errors[0]), math.exp(intercept + reach * errors[0])
-    assert fit.a_interval == pytest.approx((low, high), rel=1e-9)
-    assert fit.r2 == pytest.approx(1 - residual[0] / ((y - y.mean()) ** 2).sum(), rel=1e-10)
-    both = np.column_stack([np.ones(12), np.log(batch), np.log(tokens)])
-    assert fit.batch_exponent == pytest.approx(np.linalg.lstsq(both, np.log(rate), rcond=None)[0][1], rel=1e-9)
-
-
-def test_one_batch_size_has_no_batch_exponent():
-    fit = fit_power([(8, n, 8 * n**-0.5) for n in (1e5, 1e6, 1e7)])
-    assert fit.batch_exponent is None
-    assert fit.b == pytest.approx(-0.5)
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ([(8, 1e6, 0.1)] * 2, r"must be 3 or more rows of \(batch, tokens, best_rate\), got shape \(2, 3\)"),
-        ([(8, 1e6)] * 3, r"got shape \(3, 2\)"),
-        ([], "3 or more rows"),
-        ([(8, 1e6, 0.1)] * 3, "^fit_power: table must hold at least two numbers of tokens"),
-        (
-            [(8, 1e6, 0.1), (8, 1e7, 0.0), (8, 1e8, 0.1)],
-            r"row 1 must hold finite numbers > 0, got \[8.0, 10000000.0, 0.0\]",
-        ),
-        ([(8, 1e6, 0.1), (8, 1e7, 0.1), (8, math.nan, 0.1)], "row 2 must hold finite numbers"),
-    ],
-)
-def test_bad_tables(table, message):
-    with pytest.raises(ValueError, match=message):
-        fit_power(table)
-
-
-def test_bad_confidence_and_recommendation():
-    rows = [(8, 1e6, 0.1), (8, 1e7, 0.05), (8, 1e8, 0.02)]
-    for confidence in (0.0, 1.0):
-        with pytest.raises(ValueError, match=f"fit_power: confidence must be > 0 and < 1, got {confidence}"):
-            fit_power(rows, confidence=confidence)
-    for arguments, message in (
-        ((0, 1e9, {}), "recommend: batch must be > 0, got 0"),
-        ((8, 0, {}), "recommend: tokens must be > 0, got 0"),
-        ((8, 1e9, {"a": 0}), "recommend: a must be > 0"),
-        ((8, 1e9, {"b": 0}), "recommend: b must be < 0, got 0"),
-        ((8, 1e9, {"peak": 0}), "recommend: peak must be > 0"),
-    ):
-        batch, tokens, keywords = arguments
-        with pytest.raises(ValueError, match=message):
-            recommend(batch, tokens, **keywords)
-    assert recommend(2, 16.0, a=3.0, b=-0.5) == 1.5

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from tutelage.schedules.one_cycle import OneCycle
     from tutelage.schedules.phases import Phases
     from tutelage.schedules.polynomial import Polynomial
-    from tutelage.schedules.power import PowerFit, PowerLR, fit_power, recommend
+    from tutelage.schedules.power import PowerLR
+    from tutelage.schedules.power_fit import BestRate, PowerFit, TriedRate, best_rates, fit_power, recommend
     from tutelage.schedules.rewarm import ReWarm
     from tutelage.schedules.rex import REX
     from tutelage.schedules.step_decay import StepDecay
@@ -44,14 +45,17 @@ if TYPE_CHECKING:
 
 #: Public names that are not parts, or not the part itself.
 _OTHERS = {
+    "BestRate": "tutelage.schedules.power_fit:BestRate",
     "Phases": "tutelage.schedules.phases:Phases",
-    "PowerFit": "tutelage.schedules.power:PowerFit",
+    "PowerFit": "tutelage.schedules.power_fit:PowerFit",
     "RateController": "tutelage.schedules._controller:RateController",
     "Segment": "tutelage.schedules._controller:Segment",
     "StepScheduler": "tutelage.schedules._torch:StepScheduler",
-    "fit_power": "tutelage.schedules.power:fit_power",
+    "TriedRate": "tutelage.schedules.power_fit:TriedRate",
+    "best_rates": "tutelage.schedules.power_fit:best_rates",
+    "fit_power": "tutelage.schedules.power_fit:fit_power",
     "mup_groups": "tutelage.schedules.mup:mup_groups",
-    "recommend": "tutelage.schedules.power:recommend",
+    "recommend": "tutelage.schedules.power_fit:recommend",
     "to_torch": "tutelage.schedules._torch:to_torch",
     "use_in_trainer": "tutelage.schedules._torch:use_in_trainer",
 }
@@ -62,6 +66,7 @@ __all__ = [
     "UBA",
     "WSD",
     "AutoLRS",
+    "BestRate",
     "Constant",
     "Cosine",
     "Decay",
@@ -81,7 +86,9 @@ __all__ = [
     "Segment",
     "StepDecay",
     "StepScheduler",
+    "TriedRate",
     "Warmup",
+    "best_rates",
     "fit_power",
     "from_spec",
     "mup_groups",

@@ -56,9 +56,9 @@ class AutoLRS:
         kappa: Weight of the deviation, >= 0. The paper's 1000 (its code has 1e6) is almost pure exploration: the
             least prediction decides, not the process.
         loss: ``"train"``: probes report training losses. ``"val"``: as in the paper, training losses until a stage of
-            ``tau_max`` has been trained, then the validation loss every ``p // 16`` updates; where it reaches the
-            run's first loss, its last value stands in for the forecast. Ours differs in the default, because
-            validation costs time the budget does not count.
+            ``tau_max`` has been trained, then every ``p // 16`` updates the validation loss (of ten batches, in our
+            loop); where it reaches the run's first loss, its last value stands in for the forecast. Ours differs in
+            the default, because validation costs time the budget does not count.
         warmup: Updates of linear warm-up, counted inside the total, not searched.
 
     Returns:
@@ -81,7 +81,8 @@ class AutoLRS:
 
     Use with:
         ``tutelage train --recipe auto-lrs:lr_max=0.1`` and ``compare``. Any other loop: the eight
-        lines of :class:`RateController`. A later run without a search: :meth:`AutoLRSController.schedule`.
+        lines of :class:`RateController`. A later run without a search: :meth:`AutoLRSController.schedule`, which a
+        finished run has in its ``result.json`` under ``search``.
 
     Helps / does not help:
         The paper reports its schedules 1.2 to 1.5 times faster than hand-made ones in *training* updates; as many

@@ -152,6 +152,11 @@ class InfiniteLR(Schedule):
         return (self.peak + self.floor) / 2 if self.constant is None else self.constant
 
     @property
+    def plateau_ends(self) -> int | None:
+        """Update at which the anneal begins, or ``None`` without one; the loop stores the state there."""
+        return self.total_steps - self.anneal_steps if self.total_steps is not None and self.anneal_steps else None
+
+    @property
     def anneal_steps(self) -> int:
         """Updates the anneal takes; 0 for none."""
         if self.total_steps is None:

@@ -37,6 +37,10 @@ def mup_groups(model: nn.Module, *, peak: float, width_mult: float, output: str 
         >>> [(len(group["params"]), group["lr"]) for group in mup_groups(model, peak=0.02, width_mult=4, output="2")]
         [(1, 0.005), (4, 0.02)]
 
+    Use with:
+        PyTorch: ``optimizer = AdamW(mup_groups(model, ...), lr=peak)``, then ``schedule.to_torch(optimizer)``.
+        transformers: ``Trainer(..., optimizers=(optimizer, None))``, then ``use_in_trainer(trainer, "power:...")``.
+
     Source:
         Yang et al., Tensor programs V, 2022, arXiv 2203.03466, table 8 (Adam); the subset used by arXiv 2408.13359.
     """

@@ -90,6 +90,17 @@ class Phases(Schedule):
         object.__setattr__(self, "total_steps", total)
         object.__setattr__(self, "peak", max(_highest(*piece) for piece in flat))
 
+    @property
+    def plateau_ends(self) -> int | None:
+        """Update at which the last plateau of a phase ends before its rate falls, or ``None`` without one."""
+        begin, found = 0, None
+        for schedule, length, start in zip(self.schedules, self.lengths, self.starts, strict=True):
+            ends = getattr(schedule, "plateau_ends", None)
+            if ends is not None and start < ends and (length is None or ends - start < length):
+                found = begin + ends - start
+            begin += length or 0
+        return found
+
     def _rate(self, t: Any, xp: Any) -> Any:
         def phase(schedule: RateFunction, offset: int) -> Callable[[Any], Any]:
             def rate(t: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +15,7 @@ from tutelage.schedules._protocol import Schedule, check_common, piecewise, requ
 from tutelage.schedules._shapes import Shape, check_shape, move
 
 #: The paper's training context: its batch sizes count sequences of this many tokens.
-_CONTEXT = 4096
+PAPER_CONTEXT = 4096
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -88,9 +87,12 @@ class PowerLR(Schedule):
 
     Source:
         Shen et al., Power scheduler: a batch size and token number agnostic learning rate scheduler, 2024, arXiv
-        2408.13359, section 3. The power with its cap and the warm-up to its value were checked against the authors'
-        code (``PowerScheduler`` of IBM/dolomite-engine, which has no decay and takes ``a`` times the batch); the decay
-        is the paper's. ``batch`` in sequences of 4,096 tokens is our reading for other contexts.
+        2408.13359. The power, its cap and the warm-up to its value agree with the authors' code (``PowerScheduler`` of
+        IBM/dolomite-engine, now open-lm-engine/lm-engine), which takes tokens per update, one amplitude for ``a batch``
+        (its settings name the batch size, without a factor 4) and the optimizer's rate as the cap; it has no decay, and
+        without warm-up no value at update 0, where ours is the cap. ``a = 4``, the cap 0.02 and the linear decay were
+        compared with a public port only, the paper's fit (``a = 4.6``) and its choice of decays with neither. ``batch``
+        in sequences of 4,096 tokens is our reading for other contexts.
     """
 
     spec_name: ClassVar[str] = "power"
@@ -125,11 +127,7 @@ class PowerLR(Schedule):
             check_shape("PowerLR", self.shape, self.final)
             begins = self.power((self.total_steps - self.decay_steps) * self.tokens_per_step)
             require(self.final <= begins, "PowerLR", "final", f"<= {begins:.6g}, the start of the decay", self.final)
-        self._warn_if_capped(self.total_steps)
-
-    def _warn_if_capped(self, total_steps: int) -> None:
-        stable = min(self.cap_tokens / self.tokens_per_step, total_steps - self.decay_steps) - self.warmup
-        share = stable / total_steps
+        share = self.capped_fraction
         if share > 0.5:
             warnings.warn(
                 f"PowerLR: the cap peak={self.peak:g} holds for {share:.0%} of the run, so it is a constant; raise "
@@ -142,12 +140,22 @@ class PowerLR(Schedule):
     @property
     def sequences(self) -> float:
         """The batch in sequences."""
-        return self.tokens_per_step / _CONTEXT if self.batch is None else self.batch
+        return self.tokens_per_step / PAPER_CONTEXT if self.batch is None else self.batch
 
     @property
     def cap_tokens(self) -> float:
         """Tokens after which the cap is left: ``(peak / (a beta))^(1 / b)``."""
-        return float((self.peak / (self.a * self.sequences)) ** (1 / self.b))
+        # Kept within what a float can hold: an exponent near 0 leaves the cap never, or at once.
+        power = (math.log(self.peak) - math.log(self.a) - math.log(self.sequences)) / self.b
+        return math.exp(min(max(power, -690.0), 690.0))
+
+    @property
+    def capped_fraction(self) -> float:
+        """Fraction of the run, between warm-up and decay, in which the cap holds; 0 for a run without an end."""
+        if self.total_steps is None:
+            return 0.0
+        stable = min(self.cap_tokens / self.tokens_per_step, self.total_steps - self.decay_steps) - self.warmup
+        return max(0.0, stable / self.total_steps)
 
     @property
     def decay_steps(self) -> int:
@@ -155,7 +163,12 @@ class PowerLR(Schedule):
         return 0 if self.total_steps is None else round(self.decay * self.total_steps)
 
     def power(self, tokens: float) -> float:
-        """Return ``min(peak, a beta tokens^b)``, the rate without warm-up and decay."""
+        """Return ``min(peak, a beta tokens^b)``, the rate without warm-up and decay.
+
+        Raises:
+            ValueError: ``tokens`` below 0.
+        """
+        require(tokens >= 0, "PowerLR", "tokens", ">= 0", tokens)
         return float(self._power(np.atleast_1d(np.float64(tokens)), np)[0])
 
     def at_tokens(self, tokens: float) -> float:
@@ -230,108 +243,3 @@ def _mean_of_decay(shape: Shape, high: float, low: float) -> float:
     if shape == "exponential":
         return high if high == low else (low - high) / math.log(low / high)
     return low + (high - low) * {"linear": 1 / 2, "cosine": 1 / 2, "1-sqrt": 1 / 3}[shape]
-
-
-def recommend(batch: float, tokens: float, *, a: float = 4.0, b: float = -0.51, peak: float = math.inf) -> float:
-    """Return the power law's best rate for a run of ``tokens`` tokens: ``min(peak, a batch tokens^b)``.
-
-    Args:
-        batch: Sequences of one update, > 0.
-        tokens: Tokens of the run, > 0.
-        a: Amplitude, > 0.
-        b: Exponent, < 0.
-        peak: Cap.
-
-    Raises:
-        ValueError: An argument out of range.
-
-    Example:
-        >>> round(recommend(128, 1e9), 9)
-        0.013160426
-    """
-    for argument, value in (("batch", batch), ("tokens", tokens), ("a", a), ("peak", peak)):
-        require(value > 0, "recommend", argument, "> 0", value)
-    require(b < 0, "recommend", "b", "< 0", b)
-    return float(min(peak, a * batch * tokens**b))
-
-
-@dataclass(frozen=True)
-class PowerFit:
-    """What :func:`fit_power` found.
-
-    Args:
-        a: Amplitude.
-        b: Exponent of the tokens.
-        r2: Share of the variance of ``log(rate / batch)`` explained.
-        a_interval: Confidence interval of ``a``.
-        b_interval: Confidence interval of ``b``.
-        batch_exponent: Exponent of the batch where it is fitted too; the law says 1. ``None`` with one batch size, or
-            too few rows to fit it.
-        confidence: Level of the intervals.
-        rows: Runs fitted.
-    """
-
-    a: float
-    b: float
-    r2: float
-    a_interval: tuple[float, float]
-    b_interval: tuple[float, float]
-    batch_exponent: float | None
-    confidence: float
-    rows: int
-
-    def recommend(self, batch: float, tokens: float) -> float:
-        """Return the best rate for ``batch`` sequences an update and ``tokens`` tokens, ``a batch tokens^b``."""
-        return recommend(batch, tokens, a=self.a, b=self.b)
-
-
-def fit_power(table: Iterable[tuple[float, float, float]], *, confidence: float = 0.9) -> PowerFit:
-    """Fit ``best rate = a batch tokens^b`` to runs of your own model, by least squares on ``log(rate / batch)``.
-
-    Args:
-        table: Rows ``(batch, tokens, best_rate)``: sequences of an update, tokens of the run, and the rate that ended
-            lowest, from a grid of rates (a factor of sqrt(2) apart in the paper). At least three rows and two numbers
-            of tokens.
-        confidence: Level of the intervals, in (0, 1).
-
-    Raises:
-        ValueError: Too few rows, one number of tokens only, or a number that is not finite and > 0 (names the row).
-
-    Example:
-        >>> fit = fit_power([(b, n, 4.0 * b * n**-0.51) for b in (8, 32) for n in (1e6, 1e7, 1e8)])
-        >>> round(fit.a, 6), round(fit.b, 6), round(fit.r2, 6), round(fit.batch_exponent, 6)
-        (4.0, -0.51, 1.0, 1.0)
-
-    Source:
-        Shen et al., 2024, arXiv 2408.13359, section 3 (regression of the best rate of WSD runs).
-    """
-    from scipy import stats
-
-    require(0 < confidence < 1, "fit_power", "confidence", "> 0 and < 1", confidence)
-    rows = np.asarray(list(table), dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != 3 or len(rows) < 3:
-        raise ValueError(
-            f"fit_power: table must be 3 or more rows of (batch, tokens, best_rate), got shape {rows.shape}."
-        )
-    bad = np.flatnonzero(~(np.isfinite(rows) & (rows > 0)).all(axis=1))
-    if bad.size:
-        raise ValueError(f"fit_power: row {bad[0]} must hold finite numbers > 0, got {rows[bad[0]].tolist()}.")
-    batch, tokens, rate = np.log(rows).T
-    if np.ptp(tokens) == 0:
-        raise ValueError("fit_power: table must hold at least two numbers of tokens, got one.")
-    line = stats.linregress(tokens, rate - batch)
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(rows) - 2))
-    both = np.column_stack([np.ones_like(batch), batch, tokens])
-    apart = np.linalg.matrix_rank(both) == 3
-    exponent = float(np.linalg.lstsq(both, rate, rcond=None)[0][1]) if apart else None
-    low, high = (float(np.exp(line.intercept + sign * reach * line.intercept_stderr)) for sign in (-1, 1))
-    return PowerFit(
-        a=float(np.exp(line.intercept)),
-        b=float(line.slope),
-        r2=float(line.rvalue**2),
-        a_interval=(low, high),
-        b_interval=(float(line.slope - reach * line.stderr), float(line.slope + reach * line.stderr)),
-        batch_exponent=exponent,
-        confidence=confidence,
-        rows=len(rows),
-    )

@@ -92,6 +92,11 @@ class WSD(Schedule):
         """Updates the decay takes."""
         return max(1, round(self.decay * self.total_steps))
 
+    @property
+    def plateau_ends(self) -> int:
+        """Update at which the decay begins; the loop stores the state there."""
+        return self.total_steps - self.decay_steps
+
     def _rate(self, t: Any, xp: Any) -> Any:
         begins = self.total_steps - self.warmup - self.decay_steps
 
