@@ -17,6 +17,21 @@ def test_parameters(network, parameters):
     assert sum(weights.numel() for weights in network().parameters()) == parameters
 
 
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (DigitsCNN, 32 * 10 + 64 * (32 * 9 + 1) + 96 * (64 * 16 + 1) + 10 * 97),
+        (DigitsMLP, 256 * 65 + 256 * 257 + 10 * 257),
+    ],
+)
+def test_wider(network, parameters):
+    model = network(widen=2)
+    assert sum(weights.numel() for weights in model.parameters()) == parameters
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    with pytest.raises(ValueError, match=f"{network.__name__}: widen must be >= 1, got 0"):
+        network(widen=0)
+
+
 def test_mlp_agrees_with_the_printed_formula():
     model, images = DigitsMLP().double(), torch.rand(5, 1, 8, 8, dtype=torch.float64)
     x = images.reshape(5, 64)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, UnknownPart
-from tutelage.optimizers import SGD, AdamW, from_spec, names
+from tutelage.optimizers import SGD, AdamW, NAdamW, from_spec, names
 
 
 def model_of(*values: float) -> nn.Module:
@@ -61,7 +61,61 @@ def test_adamw_follows_its_formula() -> None:
     assert found == pytest.approx((weights["weight"], weights["bias"]), rel=1e-9)
 
 
-@pytest.mark.parametrize("part", [SGD(weight_decay=0.3), AdamW(weight_decay=0.3)])
+def nadam(gradients, *, beta1, beta2, epsilon, decay, rate, momentum_decay=None):
+    """Weight and bias by the formula of the card, one number at a time."""
+    weights, m, v, product = {"weight": 2.0, "bias": 1.0}, 0.0, 0.0, 1.0
+
+    def mu(step):
+        return beta1 if momentum_decay is None else beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+
+    for step, gradient in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * gradient
+        v = beta2 * v + (1 - beta2) * gradient**2
+        product *= mu(step)
+        ahead = mu(step + 1) * m / (1 - product * mu(step + 1)) + (1 - mu(step)) * gradient / (1 - product)
+        update = ahead / ((v / (1 - beta2**step)) ** 0.5 + epsilon)
+        weights["weight"] -= rate * (update + decay * weights["weight"])
+        weights["bias"] -= rate * update
+    return weights["weight"], weights["bias"]
+
+
+@pytest.mark.parametrize("momentum_decay", [None, 0.004, 2.0])
+def test_nadamw_follows_its_formula(momentum_decay) -> None:
+    settings = {"beta1": 0.8, "beta2": 0.9, "epsilon": 1e-3}
+    part = NAdamW(**settings, weight_decay=0.2, momentum_decay=momentum_decay)
+    expected = nadam([1.0, -2.0, 3.0], **settings, decay=0.2, rate=0.1, momentum_decay=momentum_decay)
+    # PyTorch keeps the product of mu in single precision.
+    assert stepped(part, [1.0, -2.0, 3.0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_nadamw_becomes_algoperfs_after_its_start() -> None:
+    def reference(gradients, beta1=0.9, beta2=0.95, rate=0.1):
+        """AlgoPerf's variant: both terms are corrected for the start at 0 by the same divisor."""
+        m, v, updates = 0.0, 0.0, []
+        for step, gradient in enumerate(gradients, start=1):
+            m = beta1 * m + (1 - beta1) * gradient
+            v = beta2 * v + (1 - beta2) * gradient**2
+            ahead = (beta1 * m + (1 - beta1) * gradient) / (1 - beta1**step)
+            updates.append(rate * ahead / (v / (1 - beta2**step)) ** 0.5)
+        return updates
+
+    gradients = [1.0, 0.5, -0.25, 2.0] * 30
+    model = model_of(2.0)
+    optimizer = NAdamW(epsilon=1e-300).to_torch(model, 0.1)
+    ours = []
+    for gradient in gradients:
+        before = model.bias.item()
+        model.weight.grad = torch.zeros_like(model.weight)
+        model.bias.grad = torch.full_like(model.bias, gradient)
+        optimizer.step()
+        ours.append(before - model.bias.item())
+    theirs = reference(gradients)
+    assert ours[0] == pytest.approx(0.1 * (1 + 0.9 / 1.9))
+    assert theirs[0] == pytest.approx(0.1 * 1.9)
+    assert ours[-20:] == pytest.approx(theirs[-20:], rel=1e-4)
+
+
+@pytest.mark.parametrize("part", [SGD(weight_decay=0.3), AdamW(weight_decay=0.3), NAdamW(weight_decay=0.3)])
 def test_matrices_decay_and_vectors_do_not(part) -> None:
     model = nn.Sequential(nn.Embedding(3, 4), nn.LayerNorm(4), nn.Linear(4, 2), nn.Linear(2, 4))
     model[3].requires_grad_(False)
@@ -79,8 +133,10 @@ def test_groups_without_members_are_left_out() -> None:
 
 
 def test_specs() -> None:
-    assert names() == ["adamw", "sgd"]
+    assert names() == ["adamw", "nadamw", "sgd"]
     assert from_spec("adamw:weight_decay=0.01,beta2=0.999") == AdamW(weight_decay=0.01, beta2=0.999)
+    assert from_spec("nadamw:momentum_decay=0.004") == NAdamW(momentum_decay=0.004)
+    assert from_spec("nadamw:momentum_decay=none") == NAdamW()
     assert from_spec("sgd:momentum=0.5,nesterov=true") == SGD(momentum=0.5, nesterov=True)
 
 
@@ -95,6 +151,11 @@ def test_specs() -> None:
     ("adamw:beta2=-0.1", ConfigError, "AdamW: beta2 must be in [0, 1), got -0.1."),
     ("adamw:epsilon=0", ConfigError, "AdamW: epsilon must be > 0, got 0.0."),
     ("adamw:weight_decay=inf", ConfigError, "AdamW: weight_decay must be >= 0, got inf."),
+    ("nadamw:beta1=1", ConfigError, "NAdamW: beta1 must be in [0, 1), got 1.0."),
+    ("nadamw:epsilon=-1", ConfigError, "NAdamW: epsilon must be > 0, got -1.0."),
+    ("nadamw:weight_decay=nan", ConfigError, "NAdamW: weight_decay must be >= 0, got nan."),
+    ("nadamw:momentum_decay=0", ConfigError, "NAdamW: momentum_decay must be > 0, or none for constant momentum"),
+    ("nadamw:momentum_decay=inf", ConfigError, "got inf."),
 ])  # fmt: skip
 def test_bad_specs(spec: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
@@ -102,7 +163,7 @@ def test_bad_specs(spec: str, error: type[Exception], message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("part", [SGD(), AdamW()])
+@pytest.mark.parametrize("part", [SGD(), AdamW(), NAdamW()])
 def test_a_frozen_model_is_refused(part) -> None:
     with pytest.raises(ValueError, match=r"Linear has no trainable parameter; is every requires_grad False\?"):
         part.to_torch(nn.Linear(2, 2).requires_grad_(False), 0.1)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tutelage.models.digits import DigitsCNN, DigitsMLP
     from tutelage.models.encoder import Encoder, EncoderConfig
     from tutelage.models.heap import keep_heap
+    from tutelage.models.small_transformer import SmallTransformer
+    from tutelage.models.tabular import TabularMLP
 
 _LAZY = {
     "Decoder": "decoder",
@@ -26,6 +28,8 @@ _LAZY = {
     "DigitsMLP": "digits",
     "Encoder": "encoder",
     "EncoderConfig": "encoder",
+    "SmallTransformer": "small_transformer",
+    "TabularMLP": "tabular",
     "keep_heap": "heap",
     "linear_cross_entropy": "cross_entropy",
 }
@@ -37,6 +41,8 @@ __all__ = [
     "DigitsMLP",
     "Encoder",
     "EncoderConfig",
+    "SmallTransformer",
+    "TabularMLP",
     "keep_heap",
     "linear_cross_entropy",
 ]

@@ -59,7 +59,8 @@ def _onednn_is_faster() -> bool:
 
 @functools.cache
 def _processor_prefers_onednn() -> bool:
-    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+    if not there or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False

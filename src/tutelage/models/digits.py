@@ -13,16 +13,16 @@ class DigitsCNN(nn.Module):
     """A small convolutional network for 8 by 8 grey images; the model where a recipe is to be tried in seconds.
 
     **Formula**: two 3 x 3 convolutions (16, 32 channels) with ReLU, the larger of each 2 x 2 block, a layer of 48 with
-    ReLU, ten logits: 29,914 parameters.
+    ReLU, ten logits: 29,914 parameters. Weights are drawn from PyTorch's generator as PyTorch's layers draw them.
 
     Args:
-        None. Weights are drawn from PyTorch's generator as PyTorch's layers draw them.
+        widen: Multiplies channels and the inner layer, >= 1.
 
     Returns:
         ``model(images)``: logits, ``(batch, 10)``.
 
     Raises:
-        ValueError: Images of another shape.
+        ValueError: Images of another shape, or ``widen`` below 1.
 
     Example:
         >>> model = DigitsCNN()
@@ -42,12 +42,13 @@ class DigitsCNN(nn.Module):
         Gradient-based learning applied to document recognition, LeCun et al., 1998, section II, scaled to 8 by 8.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, widen: int = 1) -> None:
         super().__init__()
-        self.first = nn.Conv2d(1, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 32, 3, padding=1)
-        self.inner = nn.Linear(32 * (_SIDE // 2) ** 2, 48)
-        self.head = nn.Linear(48, _LABELS)
+        _check_widen(widen, "DigitsCNN")
+        self.first = nn.Conv2d(1, 16 * widen, 3, padding=1)
+        self.second = nn.Conv2d(16 * widen, 32 * widen, 3, padding=1)
+        self.inner = nn.Linear(32 * widen * (_SIDE // 2) ** 2, 48 * widen)
+        self.head = nn.Linear(48 * widen, _LABELS)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits, ``(batch, 10)``.
@@ -65,16 +66,17 @@ class DigitsCNN(nn.Module):
 class DigitsMLP(nn.Module):
     """A perceptron for 8 by 8 grey images; the fastest real model here.
 
-    **Formula**: two layers of 128 with ReLU, ten logits: 26,122 parameters.
+    **Formula**: two layers of 128 with ReLU, ten logits: 26,122 parameters. Weights are drawn from PyTorch's generator
+    as PyTorch's layers draw them.
 
     Args:
-        None. Weights are drawn from PyTorch's generator as PyTorch's layers draw them.
+        widen: Multiplies both layers, >= 1.
 
     Returns:
         ``model(images)``: logits, ``(batch, 10)``.
 
     Raises:
-        ValueError: Images of another shape.
+        ValueError: Images of another shape, or ``widen`` below 1.
 
     Example:
         >>> model = DigitsMLP()
@@ -94,11 +96,12 @@ class DigitsMLP(nn.Module):
         Learning representations by back-propagating errors, Rumelhart, Hinton and Williams, 1986.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, widen: int = 1) -> None:
         super().__init__()
-        self.first = nn.Linear(_SIDE**2, 128)
-        self.second = nn.Linear(128, 128)
-        self.head = nn.Linear(128, _LABELS)
+        _check_widen(widen, "DigitsMLP")
+        self.first = nn.Linear(_SIDE**2, 128 * widen)
+        self.second = nn.Linear(128 * widen, 128 * widen)
+        self.head = nn.Linear(128 * widen, _LABELS)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits, ``(batch, 10)``.
@@ -110,6 +113,11 @@ class DigitsMLP(nn.Module):
         x = functional.relu(self.first(images.flatten(1)))
         logits: torch.Tensor = self.head(functional.relu(self.second(x)))
         return logits
+
+
+def _check_widen(widen: int, name: str) -> None:
+    if widen < 1:
+        raise ValueError(f"{name}: widen must be >= 1, got {widen}.")
 
 
 def _check(images: torch.Tensor, name: str) -> None:

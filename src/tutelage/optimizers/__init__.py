@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tutelage.optimizers._parts import PARTS
 from tutelage.optimizers.adamw import AdamW
+from tutelage.optimizers.nadamw import NAdamW
 from tutelage.optimizers.sgd import SGD
 from tutelage.registry import entries, find
 from tutelage.specs import build, parse_spec
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["PARTS", "SGD", "AdamW", "OptimizerPart", "from_spec", "names"]
+__all__ = ["PARTS", "SGD", "AdamW", "NAdamW", "OptimizerPart", "from_spec", "names"]
 
 
 class OptimizerPart(Protocol):

@@ -2,5 +2,6 @@
 
 PARTS: dict[str, str] = {
     "adamw": "tutelage.optimizers.adamw:AdamW",
+    "nadamw": "tutelage.optimizers.nadamw:NAdamW",
     "sgd": "tutelage.optimizers.sgd:SGD",
 }
