@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from tutelage.evaluation.combined import CombinedDifference, combine_workloads
+from tutelage.evaluation.forgetting import ForgettingReport
+from tutelage.evaluation.multiplicity import holm
+from tutelage.evaluation.power import detectable_effect, sd_interval, seeds_needed
+from tutelage.evaluation.relative import relative_gains
 from tutelage.evaluation.significance import (
     MeanInterval,
     PairedDifference,
-    detectable_effect,
-    holm,
     mean_interval,
     paired_difference,
-    seeds_needed,
     sign_flip_p_value,
 )
 from tutelage.evaluation.verdicts import Judgement, Verdict, verdict
 
 __all__ = [
+    "CombinedDifference",
+    "ForgettingReport",
     "Judgement",
     "MeanInterval",
     "PairedDifference",
     "Verdict",
+    "combine_workloads",
     "detectable_effect",
     "holm",
     "mean_interval",
     "paired_difference",
+    "relative_gains",
+    "sd_interval",
     "seeds_needed",
     "sign_flip_p_value",
     "verdict",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from tutelage.evaluation.combined import CombinedDifference
 from tutelage.evaluation.significance import PairedDifference
 
 Verdict = Literal["better", "worse", "no difference", "inconclusive"]
@@ -28,6 +29,7 @@ def verdict(
     arm: str = "the arm",
     baseline: str = "the baseline",
     metric: str = "the metric",
+    pair: str = "seed",
 ) -> Judgement:
     """Judge a paired difference; says *inconclusive* wherever the data do not decide.
 
@@ -44,6 +46,7 @@ def verdict(
         arm: Name of the arm, for the sentence.
         baseline: Name of the baseline.
         metric: Name of the metric.
+        pair: What a pair is, for the sentence: ``"seed"`` or ``"item"``.
 
     Returns:
         A :class:`Judgement`. A difference without interval is inconclusive, and the sentence says why.
@@ -61,47 +64,75 @@ def verdict(
         It keeps noise from being reported as a finding. It cannot tell a small effect from none: read what the
         sentence says could have been found.
     """
-    if not (math.isfinite(margin) and margin >= 0):
-        raise ValueError(f"verdict: margin must be a finite number >= 0, got {margin}.")
-    if p_holm is not None and not 0 <= p_holm <= 1:
-        raise ValueError(f"verdict: p_holm must be between 0 and 1, got {p_holm}.")
-    d, seeds = difference, f"{difference.n} seed{'' if difference.n == 1 else 's'}"
+    decided = rule(difference, lower_is_better=lower_is_better, margin=margin, p_holm=p_holm)
+    d, pairs = difference, counted(difference.n, pair)
     if d.low is None or d.high is None or d.p_value is None:
-        return Judgement("inconclusive", f"Inconclusive: {arm} against {baseline} in {metric}: {d.note}.")
+        return Judgement(decided, f"Inconclusive: {arm} against {baseline} in {metric}: {d.note}.")
     if d.sd == 0 and d.estimate == 0 and d.low == d.high:
-        return Judgement("no difference", f"{arm} and {baseline} are equal in {metric} on all {seeds}.")
+        return Judgement(decided, f"{arm} and {baseline} are equal in {metric} on all {pairs}.")
     percent = f"{100 * d.confidence:.4g} %"
     p = d.p_value if p_holm is None else p_holm
-    sign = -1.0 if lower_is_better else 1.0
-    gain, worst, best = sign * d.estimate, *sorted((sign * d.low, sign * d.high))
-    sure = p < 1 - d.confidence
     size = f"its {metric} is {side(d.estimate)}"
-    spread = f"{percent} interval {side_range(d.low, d.high)}, {seeds}"
-    if -margin <= worst and best <= margin:
+    spread = f"{percent} interval {side_range(d.low, d.high)}, {pairs}"
+    if decided == "no difference":
         return Judgement(
-            "no difference",
-            f"{arm} and {baseline} make no difference that matters in {metric}: at most {number(max(-worst, best))} "
-            f"within a margin of {margin:g} ({percent} interval {side_range(d.low, d.high)}, {seeds}).",
+            decided,
+            f"{arm} and {baseline} make no difference that matters in {metric}: at most "
+            f"{number(max(abs(d.low), abs(d.high)))} within a margin of {margin:g} ({spread}).",
         )
-    if worst > 0 and gain >= margin and sure:
-        return Judgement("better", f"{arm} is better than {baseline}: {size} ({spread}).")
-    if best < 0 and gain <= -margin and sure:
-        return Judgement("worse", f"{arm} is worse than {baseline}: {size} ({spread}).")
+    if decided != "inconclusive":
+        return Judgement(decided, f"{arm} is {decided} than {baseline}: {size} ({spread}).")
     if d.sd == 0:
         why = (
-            f"it is {side(d.estimate)} on each of {seeds}, so the noise cannot be judged; use at least "
-            f"{math.floor(math.log2(2 / (1 - d.confidence))) + 1} seeds"
+            f"it is {side(d.estimate)} on each of {pairs}, so the noise cannot be judged; use at least "
+            f"{math.floor(math.log2(2 / (1 - d.confidence))) + 1} {pair}s"
         )
-    elif worst <= 0 <= best:
+    elif d.low <= 0 <= d.high:
         why = f"on average it is {side(d.estimate)}, but the {percent} interval runs from {side_range(d.low, d.high)}"
-    elif not sure:
+    elif p >= 1 - d.confidence:
         why = f"it is {side(d.estimate)} ({spread}), too little once the number of arms is allowed for (p = {p:.2g})"
     else:
         why = f"it is {side(d.estimate)} ({spread}), which may be more or less than the margin of {margin:g}"
     could = ""
     if d.detectable is not None:
-        could = f"; {seeds} show a difference of {number(d.detectable)} four times in five"
-    return Judgement("inconclusive", f"Inconclusive: {arm} against {baseline} in {metric}: {why}{could}.")
+        could = f"; {pairs} show a difference of {number(d.detectable)} four times in five"
+    return Judgement(decided, f"Inconclusive: {arm} against {baseline} in {metric}: {why}{could}.")
+
+
+def rule(
+    found: PairedDifference | CombinedDifference,
+    *,
+    lower_is_better: bool,
+    margin: float = 0.0,
+    p_holm: float | None = None,
+) -> Verdict:
+    """Return what :func:`verdict` says of a difference, without the words.
+
+    Raises:
+        ValueError: ``margin`` negative or not finite, ``p_holm`` outside [0, 1].
+    """
+    if not (math.isfinite(margin) and margin >= 0):
+        raise ValueError(f"verdict: margin must be a finite number >= 0, got {margin}.")
+    if p_holm is not None and not 0 <= p_holm <= 1:
+        raise ValueError(f"verdict: p_holm must be between 0 and 1, got {p_holm}.")
+    if found.low is None or found.high is None or found.p_value is None:
+        return "inconclusive"
+    sign = -1.0 if lower_is_better else 1.0
+    gain, worst, best = sign * found.estimate, *sorted((sign * found.low, sign * found.high))
+    if -margin <= worst and best <= margin:
+        return "no difference"
+    if (found.p_value if p_holm is None else p_holm) >= 1 - found.confidence:
+        return "inconclusive"
+    if worst > 0 and gain >= margin:
+        return "better"
+    if best < 0 and gain <= -margin:
+        return "worse"
+    return "inconclusive"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 seed``, ``2 seeds``, ``1,024 items``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float) -> str:
