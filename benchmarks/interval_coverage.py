@@ -5,6 +5,10 @@ honest 95 % interval covers it in 95 of 100 comparisons. Two kinds of noise: *ar
 same shape, so that their difference is symmetric, as in most comparisons; and *difference*, where the difference itself
 is skewed or heavy-tailed, as with one noiseless arm, which is harder.
 
+Then the average over several workloads (``tutelage.evaluation.combine_workloads``), where workloads may differ in truth
+and a seed may do the same to all of them: does the interval cover the average over these workloads (*fixed*), or the
+average over all workloads they were drawn from (*random*)?
+
     python benchmarks/interval_coverage.py
     python benchmarks/interval_coverage.py --comparisons 20000 --json > coverage.json
 """
@@ -21,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.evaluation._errors_of_averages import half_width, separate
 from tutelage.evaluation._intervals import METHODS, Method, interval, p_values
 
 Floats = NDArray[np.float64]
@@ -58,7 +63,7 @@ SCENARIOS: dict[str, Noise] = {
 def measure(
     *,
     comparisons: int = 10_000,
-    sizes: Sequence[int] = (3, 5, 10, 20, 30),
+    sizes: Sequence[int] = (3, 5, 6, 7, 10, 20, 30),
     scenarios: Sequence[str] = tuple(SCENARIOS),
     methods: Sequence[Method] = METHODS,
     confidence: float = 0.95,
@@ -100,6 +105,111 @@ def measure(
     return rows
 
 
+#: Noise of both arms of the same shape, with variance 1.
+ARMS: dict[str, Noise] = {
+    "normal": SCENARIOS["normal"],
+    "skewed (exponential)": lambda rng, shape: SCENARIOS["arms skewed (exponential)"](rng, shape) / np.sqrt(2),
+    "heavy-tailed (t, 3 df)": lambda rng, shape: SCENARIOS["arms heavy-tailed (t, 3 df)"](rng, shape) / np.sqrt(6),
+}
+
+
+def measure_averages(
+    *,
+    comparisons: int = 4_000,
+    workloads: Sequence[int] = (2, 3, 5),
+    sizes: Sequence[int] = (3, 5, 10),
+    scenarios: Sequence[str] = tuple(ARMS),
+    confidence: float = 0.95,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return one row for each noise, size and method of averaging over workloads.
+
+    Differences are ``between * t[w] + sqrt(shared) * b[s] + sqrt(1 - shared) * e[w, s]``, all of variance 1.
+
+    Returns:
+        Rows of ``scenario``, ``workloads``, ``n`` (seeds), ``between``, ``shared``, ``method``, ``coverage`` with its
+        standard error, and ``width`` (median, in standard deviations of a single difference).
+    """
+    rows: list[dict[str, Any]] = []
+    cells = [(k, n, tau, rho) for k in workloads for n in sizes for tau in (0.0, 1.0) for rho in (0.0, 0.5)]
+    for scenario in scenarios:
+        noise = ARMS[scenario]
+        for many, n, between, shared in cells:
+            rng = np.random.default_rng([seed, list(ARMS).index(scenario), many, n, int(between), int(2 * shared)])
+            true = between * noise(rng, (comparisons, many))
+            luck = noise(rng, (comparisons, n))[:, None, :]
+            own = noise(rng, (comparisons, many * n)).reshape(comparisons, many, n)
+            table = true[:, :, None] + np.sqrt(shared) * luck + np.sqrt(1 - shared) * own
+            for method, (low, high) in _averages(table, confidence, resamples).items():
+                truth = true.mean(axis=1) if method.startswith("fixed") else 0.0
+                coverage = float(((low <= truth) & (truth <= high)).mean())
+                rows.append(
+                    {
+                        "scenario": scenario,
+                        "workloads": many,
+                        "n": n,
+                        "between": between,
+                        "shared": shared,
+                        "method": method,
+                        "coverage": coverage,
+                        "standard_error": float(np.sqrt(coverage * (1 - coverage) / comparisons)),
+                        "width": float(np.median(high - low)),
+                    }
+                )
+    return rows
+
+
+def _averages(table: Floats, confidence: float, resamples: int) -> dict[str, tuple[Floats, Floats]]:
+    """Return the ends of each kind of interval; those of the library as ``combine_workloads`` puts them together."""
+    many, n = table.shape[1:]
+    centre, means = table.mean(axis=(1, 2)), table.mean(axis=2)
+
+    def ends(*parts: tuple[Any, Any]) -> tuple[Floats, Floats]:
+        half = half_width(parts, confidence)
+        return centre - half, centre + half
+
+    fixed = interval(table.mean(axis=1), confidence, "hybrid", resamples=resamples)
+    apart = ends(separate(table.var(axis=2, ddof=1) / n, np.full(many, n - 1)))
+    over_workloads = means.std(axis=1, ddof=1) / np.sqrt(many), many - 1.0
+    over_seeds = table.mean(axis=1).std(axis=1, ddof=1) / np.sqrt(n), n - 1.0
+    both, single = ends(over_workloads, over_seeds), ends(over_workloads)
+    rng = np.random.default_rng([many, n])
+    weights = np.zeros((resamples, many, n))
+    for place, drawn in enumerate(rng.multinomial(many, np.full(many, 1 / many), size=resamples)):
+        # A workload drawn twice has its seeds drawn twice.
+        weights[place] = rng.multinomial(n * drawn, np.full(n, 1 / n)) / (many * n)
+    drawn_means = table.reshape(len(table), -1) @ weights.reshape(resamples, -1).T
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn_means, [tail, 1 - tail], axis=1)
+    return {
+        "fixed, seeds shared": fixed,
+        "fixed, seeds independent": apart,
+        "random, seeds shared": (np.minimum(both[0], fixed[0]), np.maximum(both[1], fixed[1])),
+        "random, seeds independent": (np.minimum(single[0], apart[0]), np.maximum(single[1], apart[1])),
+        "random, bootstrap of both levels": (low, high),
+    }
+
+
+def _print_averages(rows: list[dict[str, Any]], confidence: float) -> None:
+    print(f"coverage of {100 * confidence:g} % intervals of the average over workloads, in %, and median width")
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for number, method in enumerate(methods, 1):
+        print(f"  {number}: {method}")
+    print(
+        f"{'noise':24} {'w':>2} {'n':>3} {'differ':>6} {'shared':>6} "
+        + " ".join(f"{i + 1:>12}" for i in range(len(methods)))
+    )
+    keys = ("scenario", "workloads", "n", "between", "shared")
+    for key in dict.fromkeys(tuple(row[name] for name in keys) for row in rows):
+        shown = [
+            f"{100 * row['coverage']:5.1f} / {row['width']:4.2f}"
+            for row in rows
+            if tuple(row[name] for name in keys) == key
+        ]
+        print(f"{key[0]:24} {key[1]:2d} {key[2]:3d} {key[3]:6.1f} {key[4]:6.1f} " + " ".join(shown))
+
+
 def _print(rows: list[dict[str, Any]], confidence: float) -> None:
     print(f"coverage of {100 * confidence:g} % intervals, in %, and median width in widths of Student's t")
     methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -117,27 +227,32 @@ def main() -> None:
     """Run the simulation and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comparisons", type=int, default=10_000, help="simulated comparisons for each cell")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 5, 10, 20, 30], help="numbers of seeds")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 5, 6, 7, 10, 20, 30], help="numbers of seeds")
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--resamples", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["pairs", "averages"], help="leave the other part out")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     started = time.perf_counter()
-    rows = measure(
-        comparisons=given.comparisons,
-        sizes=given.sizes,
-        confidence=given.confidence,
-        resamples=given.resamples,
-        seed=given.seed,
-    )
+    common = {"confidence": given.confidence, "seed": given.seed}
+    counts = {"comparisons": given.comparisons, "resamples": given.resamples}
+    rows = [] if given.only == "averages" else measure(sizes=given.sizes, **counts, **common)
+    # Five kinds of interval in over a hundred situations: fewer of each, so that it stays a matter of a minute.
+    fewer = {"comparisons": min(given.comparisons, 4_000), "resamples": min(given.resamples, 1_000)}
+    averages = [] if given.only == "pairs" else measure_averages(**fewer, **common)
     if given.json:
         settings = {key: value for key, value in vars(given).items() if key != "json"}
         versions = {"python": sys.version.split()[0], "numpy": np.__version__}
-        json.dump({"settings": settings, "versions": versions, "rows": rows}, sys.stdout, indent=1)
+        json.dump(
+            {"settings": settings, "versions": versions, "rows": rows, "averages": averages}, sys.stdout, indent=1
+        )
         print()
         return
-    _print(rows, given.confidence)
+    if rows:
+        _print(rows, given.confidence)
+    if averages:
+        _print_averages(averages, given.confidence)
     print(f"{given.comparisons} comparisons a cell, {time.perf_counter() - started:.0f} s", file=sys.stderr)
 
 

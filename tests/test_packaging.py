@@ -22,7 +22,7 @@ LARGEST = 500_000
 #: Reading these runs code that the file brings; ``torch.load`` may do it with ``weights_only``.
 UNSAFE = re.compile(r"\b(pickle|cloudpickle|joblib|dill)\.loads?\(|\btorch\.load\((?!.*weights_only=True)")
 #: A comparison hands its workloads, which may hold functions, to its own worker processes in a private folder.
-OWN_PROCESSES = {"comparison/run.py"}
+OWN_PROCESSES = {"comparison/_executor.py"}
 
 
 @pytest.fixture(scope="session")

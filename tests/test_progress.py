@@ -71,3 +71,15 @@ def test_time_left_counts_what_was_done_before_as_free(tmp_path, monkeypatch):
     assert view._time_left(Progress("runs", [], tmp_path, total=8, done=6), 0) == ", about 1.7 min left"
     assert view._time_left(Progress("runs", [], tmp_path, total=8, done=7), 0) == ", about 33 s left"
     assert view._time_left(Progress("runs", [], tmp_path, total=8, done=4), 0) == ""
+
+
+def test_of_very_many_runs_only_the_next_are_looked_at(tmp_path, monkeypatch):
+    jobs = [job("a", seed) for seed in range(10_000)]
+    finished = {item.folder: 0.5 for item in jobs[:5]}
+    looked: list[str] = []
+    monkeypatch.setattr(progress, "last_row", lambda folder: looked.append(str(folder.relative_to(tmp_path))))
+    view = progress.ComparisonView()
+    view.live = None
+    view.update(Progress("runs", jobs, tmp_path, total=10_000, done=5, finished=finished))
+    assert looked[0] == "runs/a/5"
+    assert len(looked) < 100

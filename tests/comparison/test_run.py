@@ -17,7 +17,8 @@ import psutil
 import pytest
 from tests.training.toys import toy
 
-from tutelage.comparison.run import compare, default_jobs
+from tutelage.comparison.on_local import default_jobs
+from tutelage.comparison.run import compare
 from tutelage.errors import ConfigError, CorruptRun, TutelageError
 from tutelage.training import read_run
 
@@ -167,6 +168,8 @@ def test_a_file_as_folder_and_no_jobs(tmp_path):
     (tmp_path / "f").touch()
     with pytest.raises(ConfigError, match="is a file"):
         compare(toy(), ARMS, budget="5steps", seeds=1, out=tmp_path / "f")
+    with pytest.raises(ConfigError, match=r"f/c cannot be written .Not a directory.; name another folder"):
+        compare(toy(), ARMS, budget="5steps", seeds=1, out=tmp_path / "f" / "c")
     with pytest.raises(ConfigError, match="jobs must be >= 1"):
         compare(toy(), ARMS, budget="5steps", seeds=1, jobs=0)
     assert default_jobs() >= 1

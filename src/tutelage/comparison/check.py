@@ -43,9 +43,10 @@ def check_all(config: ComparisonConfig) -> list[Estimate]:
         faults.append(str(error))
     if faults:
         raise ConfigError(" ".join(faults))
-    return [
-        estimate(workload, Recipe.parse(recipe), budget)
-        for workload in plan.workloads
-        for budget in plan.budgets
-        for recipe in dict.fromkeys(str(arm.recipe) for arm in plan.arms)
-    ]
+    estimates: list[Estimate] = []
+    for workload in plan.workloads:
+        probes: dict[Recipe, tuple[float, float, int, int]] = {}
+        for budget in plan.budgets:
+            for recipe in dict.fromkeys(str(arm.recipe) for arm in plan.arms):
+                estimates.append(estimate(workload, Recipe.parse(recipe), budget, probes=probes))
+    return estimates
