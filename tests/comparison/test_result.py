@@ -178,6 +178,24 @@ def test_both_diverged_everywhere_is_no_verdict() -> None:
     assert str(result)
 
 
+def test_pairs_that_are_items_are_called_items() -> None:
+    by_item = {("text-lm", "300steps"): "item"}
+    for noise in (0.004, 0.5):
+        result = summarise(outcomes(noise=noise), baseline="cosine", paired_by=by_item)
+        assert result.cells[0].pair == "item"
+        said = " ".join([str(result), result.conclusion, *(item.sentence for item in result.comparisons)])
+        assert "5 items" in said
+        assert "seed" not in said
+    lost = changed(outcomes(), "linear", (1,), diverged=True)
+    lost = [run for run in lost if (run.arm, run.seed) != ("constant", 3)]
+    result = summarise(lost, baseline="cosine", paired_by=by_item)
+    assert "paired on 4 common items; only one of the two has item 3" in of(result, "constant").note
+    assert "Diverged, hence ranked last: linear (1 of 5 items)." in result.conclusion
+    assert any("linear diverged on 1 of 5 items (1)" in note for note in result.notes)
+    alone = summarise(outcomes(seeds=(0,)), baseline="cosine", paired_by=by_item)
+    assert "one item shows no noise" in of(alone, "linear").sentence
+
+
 # --- cells, costs, hashes ---
 
 

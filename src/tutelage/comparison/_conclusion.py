@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tutelage.comparison._records import ArmComparison, ArmSummary, RunOutcome
 from tutelage.evaluation import Judgement, Verdict
-from tutelage.evaluation.verdicts import number, side, side_range
+from tutelage.evaluation.verdicts import counted, number, side, side_range
 
 
 def listed(items: Iterable[object]) -> str:
@@ -15,8 +16,18 @@ def listed(items: Iterable[object]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def conclude(arms: Sequence[ArmSummary], comparisons: Sequence[ArmComparison], baseline: str, where: str) -> str:
-    """Return what a cell shows in plain words, *inconclusive* first where nothing was shown."""
+def conclude(
+    arms: Sequence[ArmSummary], comparisons: Sequence[ArmComparison], baseline: str, where: str, pair: str = "seed"
+) -> str:
+    """Return what a cell shows in plain words, *inconclusive* first where nothing was shown.
+
+    Args:
+        arms: The arms of the cell.
+        comparisons: Each but the baseline against it.
+        baseline: Name of the arm the others are compared to.
+        where: Name of the cell.
+        pair: What a pair is: ``"seed"`` or ``"item"``.
+    """
     best_first = sorted(arms, key=lambda arm: arm.rank)
     by_arm = {item.arm: item for item in comparisons}
     ranked = [by_arm[arm.name] for arm in best_first if arm.name in by_arm]
@@ -29,7 +40,7 @@ def conclude(arms: Sequence[ArmSummary], comparisons: Sequence[ArmComparison], b
     rest: list[str] = []
     if more:
         first = more[0]
-        sentence = f"{where}: {first.arm} is better than {baseline}{_by(first)}."
+        sentence = f"{where}: {first.arm} is better than {baseline}{_by(first, pair)}."
         if len(more) > 1:
             rest.append(f"Also better than {baseline}: {listed(item.arm for item in more[1:])}.")
     elif open_:
@@ -42,7 +53,7 @@ def conclude(arms: Sequence[ArmSummary], comparisons: Sequence[ArmComparison], b
             could = ""
             if item.detectable is not None:
                 could = f"; a difference of {number(item.detectable)} would have shown four times in five"
-            sentence += f", but {_seeds(item)} cannot tell it from {baseline}{could}"
+            sentence += f", but {counted(len(item.seeds), pair)} cannot tell it from {baseline}{could}"
         else:
             sentence += f", which makes no difference that matters to {baseline}"
         sentence += "."
@@ -59,25 +70,24 @@ def conclude(arms: Sequence[ArmSummary], comparisons: Sequence[ArmComparison], b
         rest.append(f"{'Also inconclusive' if not more else 'Inconclusive'}: {listed(i.arm for i in undecided)}.")
     diverged = [arm for arm in best_first if arm.diverged_seeds]
     if diverged:
-        names = listed(f"{arm.name} ({len(arm.diverged_seeds)} of {len(arm.seeds)} seeds)" for arm in diverged)
+        names = listed(f"{arm.name} ({len(arm.diverged_seeds)} of {counted(len(arm.seeds), pair)})" for arm in diverged)
         rest.append(f"Diverged, hence ranked last: {names}.")
     return " ".join([sentence, *rest])
 
 
-def _by(item: ArmComparison) -> str:
+def _by(item: ArmComparison, pair: str) -> str:
     if item.difference is None or item.low is None or item.high is None:
-        return f", which diverged on all {len(item.seeds) or 'its'} seeds" if item.difference is None else ""
-    return f": its {item.metric} is {side(item.difference)} ({side_range(item.low, item.high)}, {_seeds(item)})"
-
-
-def _seeds(item: ArmComparison) -> str:
-    return f"{len(item.seeds)} seed{'' if len(item.seeds) == 1 else 's'}"
+        return f", which diverged on all {len(item.seeds) or 'its'} {pair}s" if item.difference is None else ""
+    ends = side_range(item.low, item.high)
+    return f": its {item.metric} is {side(item.difference)} ({ends}, {counted(len(item.seeds), pair)})"
 
 
 def diverged_judgement(
-    arm: str, runs: Mapping[int, RunOutcome], baseline: str, base: Mapping[int, RunOutcome], judged: Judgement
+    arm: str, runs: Mapping[Any, RunOutcome], baseline: str, base: Mapping[Any, RunOutcome], judged: Judgement
 ) -> Judgement:
     """Return the verdict once diverged runs are counted; ``judged`` where none diverged.
+
+    The runs are those of one cell by seed, or of several by (workload, budget, seed).
 
     A mean over the seeds that survived flatters the arm that lost some, so it alone can never make that arm the
     better one, or the baseline the worse one. Diverging on most seeds, twice at least, where the other never did,
@@ -88,13 +98,11 @@ def diverged_judgement(
     if not lost and not base_lost:
         return judged
     said = listed(
-        f"{name} diverged on all {len(seeds)} seeds"
-        if len(seeds) == len(all_runs) > 1
-        else f"{name} diverged on {len(seeds)} of {len(all_runs)} seeds (seed {listed(seeds)})"
-        for name, seeds, all_runs in ((arm, lost, runs), (baseline, base_lost, base))
-        if seeds
+        f"{name} {_lost(keys, len(all_runs))}"
+        for name, keys, all_runs in ((arm, lost, runs), (baseline, base_lost, base))
+        if keys
     )
-    sides: dict[Verdict, tuple[list[int], Mapping[int, RunOutcome], list[int]]] = {
+    sides: dict[Verdict, tuple[list[Any], Mapping[Any, RunOutcome], list[Any]]] = {
         "worse": (lost, runs, base_lost),
         "better": (base_lost, base, lost),
     }
@@ -108,3 +116,25 @@ def diverged_judgement(
     if judged.verdict != "inconclusive":
         text = f"on the seeds that both finished, {text}"
     return Judgement("inconclusive", f"Inconclusive: {said}, so the means cover only some seeds; {text}.")
+
+
+def _lost(keys: Sequence[Any], total: int) -> str:
+    several = isinstance(keys[0], tuple)
+    noun = "run" if several else "seed"
+    if len(keys) == total > 1:
+        return f"diverged on all {total} {noun}s"
+    # Of many runs the workloads say where to look; the seeds stand in the notes of each cell.
+    where = listed(dict.fromkeys(key[0] for key in keys)) if several else f"seed {listed(keys)}"
+    return f"diverged on {len(keys)} of {total} {noun}s ({where})"
+
+
+def version_notes(versions: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return a remark where runs were made with different versions of a package that can change a number."""
+    seen: dict[str, dict[str, None]] = {}
+    for run in versions:
+        for package, version in run.items():
+            seen.setdefault(package, {})[version] = None
+    mixed = [f"{package} {listed(found)}" for package, found in seen.items() if len(found) > 1]
+    if not mixed:
+        return []
+    return [f"The runs were made with different versions: {'; '.join(mixed)}. A difference may come from that."]

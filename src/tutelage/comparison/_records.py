@@ -122,6 +122,57 @@ class ArmComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverallComparison:
+    """One arm against the baseline, averaged over the workloads and budgets of a comparison.
+
+    Differences are fractions of the baseline, signed so that plus says that the arm is better, whatever the direction
+    of each metric: 0.01 is better by one percent. See :func:`tutelage.evaluation.combine_workloads`.
+
+    Attributes:
+        arm: Name of the arm.
+        baseline: Name of the baseline.
+        workloads: Those averaged over, each of the same weight.
+        budgets: Those averaged over within a workload.
+        gain: The average, or ``None`` where nothing is shared.
+        low: Lower end of its interval: on these workloads, with other seeds.
+        high: Upper end.
+        random_low: Lower end of the wider interval about workloads like these, of which they are a sample; ``None``
+            for one workload.
+        random_high: Its upper end.
+        margin: Gains up to this size do not matter: the comparison's margin as an average fraction of the baseline.
+        by_workload: Gain on each workload.
+        seeds: Seeds that all cells share; empty where seeds or items count as independent between workloads.
+        per_seed: Average gain of each of them.
+        verdict: As for a single cell.
+        sentence: It in words.
+        detectable: Smallest true average gain that such data show four times in five.
+        p_value: Two-sided, of no gain.
+        p_holm: Adjusted for the number of arms.
+        note: What was left out, or how it was averaged.
+    """
+
+    arm: str
+    baseline: str
+    workloads: tuple[str, ...]
+    budgets: tuple[str, ...]
+    gain: float | None
+    low: float | None
+    high: float | None
+    random_low: float | None
+    random_high: float | None
+    margin: float
+    by_workload: Mapping[str, float]
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+    verdict: Verdict
+    sentence: str
+    detectable: float | None
+    p_value: float | None
+    p_holm: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """A workload under a budget: what all its arms share.
 
@@ -143,7 +194,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonResult:
-    """A whole comparison; prints itself as a table and goes to JSON and back without loss."""
+    """A whole comparison; prints itself as a table and goes to JSON and back without loss.
+
+    ``overall`` averages each arm over workloads and budgets; it is empty where there is one of both.
+    """
 
     conclusion: str
     baseline: str
@@ -156,6 +210,7 @@ class ComparisonResult:
     notes: tuple[str, ...]
     runs: tuple[RunOutcome, ...]
     declaration: Mapping[str, Any] = field(default_factory=dict)
+    overall: tuple[OverallComparison, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``report.json`` and ``--json``; numbers that are not finite become ``None``."""
@@ -181,6 +236,7 @@ class ComparisonResult:
                     **stored,
                     "arms": tuple(_read(ArmSummary, item) for item in stored["arms"]),
                     "comparisons": tuple(_read(ArmComparison, item) for item in stored["comparisons"]),
+                    "overall": tuple(_read(OverallComparison, item) for item in stored.get("overall", ())),
                     "cells": tuple(_read(Cell, item) for item in stored["cells"]),
                     "runs": tuple(_read(RunOutcome, item) for item in stored["runs"]),
                 },

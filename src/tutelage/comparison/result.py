@@ -5,23 +5,38 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
+from tutelage.comparison._arms import arm_summary, common_results, ranked, shared_hashes, total
 from tutelage.comparison._conclusion import conclude, diverged_judgement, listed
-from tutelage.comparison._records import ArmComparison, ArmSummary, Cell, ComparisonResult, RunOutcome
+from tutelage.comparison._overall import CellRuns, compare_overall
+from tutelage.comparison._records import (
+    ArmComparison,
+    ArmSummary,
+    Cell,
+    ComparisonResult,
+    OverallComparison,
+    RunOutcome,
+)
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.evaluation import (
     Judgement,
     PairedDifference,
     detectable_effect,
     holm,
-    mean_interval,
     paired_difference,
     verdict,
 )
 
-__all__ = ["ArmComparison", "ArmSummary", "Cell", "ComparisonResult", "RunOutcome", "summarise"]
+__all__ = [
+    "ArmComparison",
+    "ArmSummary",
+    "Cell",
+    "ComparisonResult",
+    "OverallComparison",
+    "RunOutcome",
+    "summarise",
+]
 
 Table = dict[str, dict[int, RunOutcome]]
 
@@ -35,11 +50,13 @@ def summarise(
     confidence: float = 0.95,
     notes: Sequence[str] = (),
     declaration: Mapping[str, Any] | None = None,
+    paired_by: Mapping[tuple[str, str], str] | None = None,
 ) -> ComparisonResult:
     """Return what a set of finished runs shows, wherever they were trained.
 
     In each cell (workload and budget) arms are paired with the baseline on the seeds that both finished; p values are
-    adjusted over the arms of the cell by Holm's method. Seeds that are missing or diverged are named in a note.
+    adjusted over the arms of the cell by Holm's method. Several cells are averaged as well, which is ``overall`` of the
+    result. Seeds that are missing or diverged are named in a note.
 
     Args:
         runs: One record a run, any order.
@@ -49,6 +66,8 @@ def summarise(
         confidence: Of the intervals.
         notes: Remarks to carry along.
         declaration: What was asked for, to be shown and stored.
+        paired_by: By workload and budget what a pair is, ``"seed"`` or ``"item"`` (``seed`` of a run is then the place
+            of the item); seeds where not given.
 
     Raises:
         ConfigError: No runs, no such baseline in a cell, a run given twice, metrics that differ within a cell, or a
@@ -69,32 +88,40 @@ def summarise(
     comparisons: list[ArmComparison] = []
     cells: list[Cell] = []
     found = list(notes)
+    tables: dict[tuple[str, str], CellRuns] = {}
     for (workload, budget), members in grouped.items():
         where = f"{workload}, {budget}"
         table = _table(members, where, baseline)
+        pair = (paired_by or {}).get((workload, budget), "seed")
+        metric, lower_is_better = members[0].metric, members[0].lower_is_better
+        tables[workload, budget] = CellRuns(table, metric, lower_is_better, pair)
         present = [name for name in order if name in table]
         seeds = tuple(sorted({run.seed for run in members}))
-        summaries = _rank([_summary(name, table[name], seeds, confidence) for name in present])
-        judged = _compare([name for name in present if name != baseline], baseline, table, margin, confidence)
-        same, hashes, remarks = _shared_hashes(members, seeds)
+        summaries = ranked([arm_summary(name, table[name], seeds, confidence, pair) for name in present])
+        others = [name for name in present if name != baseline]
+        judged = _compare(others, baseline, table, margin, confidence, pair)
+        same, hashes, remarks = shared_hashes(members, seeds)
         prefix = f"{where}: " if len(grouped) > 1 else ""
         found += [prefix + note for arm in summaries for note in [arm.note] if note]
         found += [prefix + remark for remark in remarks]
-        conclusion = conclude(summaries, judged, baseline, where)
+        conclusion = conclude(summaries, judged, baseline, where, pair)
         all_arms += summaries
         comparisons += judged
         cells.append(
             Cell(
                 workload=workload,
                 budget=budget,
-                metric=members[0].metric,
-                lower_is_better=members[0].lower_is_better,
+                metric=metric,
+                lower_is_better=lower_is_better,
                 seeds=seeds,
                 same=same,
                 hashes=hashes,
                 conclusion=conclusion,
+                pair=pair,
             )
         )
+    others = [name for name in order if name != baseline]
+    overall, remarks = compare_overall(others, baseline, tables, margin=margin, confidence=confidence)
     return ComparisonResult(
         conclusion=" ".join(cell.conclusion for cell in cells),
         baseline=baseline,
@@ -103,10 +130,11 @@ def summarise(
         arms=tuple(all_arms),
         comparisons=tuple(comparisons),
         cells=tuple(cells),
-        cost=_total(run.cost for run in runs),
-        notes=tuple(dict.fromkeys(found)),
+        cost=total(run.cost for run in runs),
+        notes=tuple(dict.fromkeys([*found, *remarks])),
         runs=runs,
         declaration=dict(declaration or {}),
+        overall=overall,
     )
 
 
@@ -133,73 +161,12 @@ def _direction(run: RunOutcome) -> str:
     return f"{run.metric} ({'lower' if run.lower_is_better else 'higher'} is better)"
 
 
-def _summary(name: str, runs: Mapping[int, RunOutcome], seeds: tuple[int, ...], confidence: float) -> ArmSummary:
-    first = next(iter(runs.values()))
-    per_seed = tuple(runs[seed].usable if seed in runs else None for seed in seeds)
-    values = [value for value in per_seed if value is not None]
-    diverged = tuple(seed for seed in seeds if seed in runs and runs[seed].failed)
-    missing = tuple(seed for seed in seeds if seed not in runs or (runs[seed].value is None and not runs[seed].failed))
-    found = mean_interval(values, confidence=confidence) if values else None
-    notes = []
-    if diverged:
-        notes.append(f"{name} diverged on {len(diverged)} of {len(runs)} seeds ({listed(diverged)}) and is ranked last")
-    if missing:
-        notes.append(f"{name} has no result for seed {listed(missing)}; it is compared on the seeds it shares")
-    return ArmSummary(
-        name=name,
-        workload=first.workload,
-        budget=first.budget,
-        metric=first.metric,
-        lower_is_better=first.lower_is_better,
-        rank=0,
-        mean=found.mean if found else None,
-        low=found.low if found else None,
-        high=found.high if found else None,
-        sd=found.sd if found else None,
-        seeds=seeds,
-        per_seed=per_seed,
-        diverged_seeds=diverged,
-        missing_seeds=missing,
-        recipe=" | ".join(dict.fromkeys(run.recipe for run in runs.values())),
-        peak=first.peak if len({run.peak for run in runs.values()}) == 1 else None,
-        steps=_mean(run.steps for run in runs.values()),
-        tokens=_mean(run.tokens for run in runs.values()),
-        seconds=_mean(run.seconds for run in runs.values()),
-        cost=_total(run.cost for run in runs.values()),
-        note="; ".join(notes) + ("." if notes else ""),
-    )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _total(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for cost in costs:
-        for name, value in cost.items():
-            total[name] = total.get(name, 0) + value
-    return total
-
-
-def _rank(arms: Sequence[ArmSummary]) -> list[ArmSummary]:
-    """Number the arms from best to worst; diverged ones after all others, then those without any value."""
-
-    def key(arm: ArmSummary) -> tuple[float, bool, float]:
-        sign = 1.0 if arm.lower_is_better else -1.0
-        return len(arm.diverged_seeds), arm.mean is None, sign * (arm.mean or 0.0)
-
-    place = {arm.name: rank for rank, arm in enumerate(sorted(arms, key=key), start=1)}
-    return [dataclasses.replace(arm, rank=place[arm.name]) for arm in arms]
-
-
 def _compare(
-    names: Sequence[str], baseline: str, table: Table, margin: float, confidence: float
+    names: Sequence[str], baseline: str, table: Table, margin: float, confidence: float, pair: str
 ) -> list[ArmComparison]:
-    pairs = {name: _pairs(table[name], table[baseline]) for name in names}
+    pairs = {name: common_results(table[name], table[baseline]) for name in names}
     found: dict[str, PairedDifference] = {
-        name: paired_difference([a for _, a, _ in rows], [b for _, _, b in rows], confidence=confidence)
+        name: paired_difference([a for _, a, _ in rows], [b for _, _, b in rows], confidence=confidence, pair=pair)
         for name, rows in pairs.items()
         if rows
     }
@@ -216,7 +183,7 @@ def _compare(
         arm, base = table[name], table[baseline]
         first, difference = next(iter(arm.values())), found.get(name)
         if difference is None:
-            judgement = Judgement("inconclusive", f"Inconclusive: {name} and {baseline} share no finished seed.")
+            judgement = Judgement("inconclusive", f"Inconclusive: {name} and {baseline} share no finished {pair}.")
         else:
             judgement = verdict(
                 difference,
@@ -226,12 +193,13 @@ def _compare(
                 arm=name,
                 baseline=baseline,
                 metric=first.metric,
+                pair=pair,
             )
         judgement = diverged_judgement(name, arm, baseline, base, judgement)
         rows, unpaired = pairs[name], sorted(set(arm) ^ set(base))
         notes = [difference.note] if difference and difference.note else []
         if unpaired:
-            notes.append(f"paired on {len(rows)} common seeds; only one of the two has seed {listed(unpaired)}")
+            notes.append(f"paired on {len(rows)} common {pair}s; only one of the two has {pair} {listed(unpaired)}")
         comparisons.append(
             ArmComparison(
                 arm=name,
@@ -257,35 +225,3 @@ def _compare(
             )
         )
     return comparisons
-
-
-def _pairs(arm: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome]) -> list[tuple[int, float, float]]:
-    pairs = []
-    for seed in sorted(set(arm) & set(base)):
-        a, b = arm[seed].usable, base[seed].usable
-        if a is not None and b is not None:
-            pairs.append((seed, a, b))
-    return pairs
-
-
-def _shared_hashes(
-    members: Sequence[RunOutcome], seeds: Sequence[int]
-) -> tuple[dict[str, bool | None], dict[str, dict[str, str]], list[str]]:
-    """Return whether the arms met the same weights, data and order, the hashes they share, and remarks."""
-    same: dict[str, bool | None] = {}
-    shared: dict[str, dict[str, str]] = {str(seed): {} for seed in seeds}
-    remarks: list[str] = []
-    words = {"init": "first weights", "data": "data", "order": "order of batches"}
-    for kind, word in words.items():
-        differing, known = [], False
-        for seed in seeds:
-            hashes = {run.hashes.get(kind) for run in members if run.seed == seed} - {None}
-            known = known or bool(hashes)
-            if len(hashes) == 1:
-                shared[str(seed)][kind] = str(next(iter(hashes)))
-            elif hashes:
-                differing.append(seed)
-        same[kind] = not differing if known else None
-        if differing:
-            remarks.append(f"The arms did not all meet the same {word} (seed {listed(differing)}): pairs are looser.")
-    return same, shared, remarks

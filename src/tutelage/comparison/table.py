@@ -6,7 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from tutelage.evaluation.verdicts import number
+from tutelage.evaluation.verdicts import counted, number
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -30,6 +30,9 @@ def render(result: ComparisonResult, *, width: int = 120) -> Group:
     parts: list[Table | Text] = []
     for cell in result.cells:
         parts += [_cell_table(result, cell, wide=width >= _WIDE), Text(cell.conclusion, style="bold"), Text()]
+    if result.overall:
+        parts += [_overall_table(result, wide=width >= _WIDE)]
+        parts += [Text(item.sentence, style="bold") for item in result.overall] + [Text()]
     parts.append(Text(f"Cost: {cost_line(result)}", style="dim"))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     return Group(*parts)
@@ -81,7 +84,7 @@ def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    seeds = f"{len(cell.seeds)} seed{'' if len(cell.seeds) == 1 else 's'}"
+    seeds = counted(len(cell.seeds), cell.pair)
     better = "lower" if cell.lower_is_better else "higher"
     title = Text(f"{cell.workload} · {cell.budget} · {seeds} · {cell.metric}, {better} is better")
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -102,6 +105,45 @@ def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
         shown: list[str | Text] = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found)]
         table.add_row(*shown, *(_details(arm, found) if wide else ()))
     return table
+
+
+def _overall_table(result: ComparisonResult, *, wide: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    workloads = counted(len({cell.workload for cell in result.cells}), "workload")
+    budgets = len({cell.budget for cell in result.cells})
+    over = workloads + (f" and {budgets} budgets" if budgets > 1 else "")
+    title = Text(f"average over {over} · gain relative to {result.baseline}, higher is better")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    percent = f"{100 * result.confidence:.4g} %"
+    table.add_column("arm", overflow="fold", min_width=12)
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column(f"{percent} interval", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    if wide:
+        table.add_column("p (Holm)", justify="right", no_wrap=True)
+        table.add_column("workloads like these", justify="right", no_wrap=True)
+    for item in sorted(result.overall, key=lambda item: -math.inf if item.gain is None else item.gain, reverse=True):
+        style = _STYLES[item.verdict]
+        shown: list[str | Text] = [
+            Text(item.arm),
+            "" if item.gain is None else f"{signed(100 * item.gain)} %",
+            _percent_ends(item.low, item.high),
+            f"[{style}]{item.verdict}[/{style}]",
+        ]
+        if wide:
+            shown += [
+                "" if item.p_holm is None else p_text(item.p_holm),
+                _percent_ends(item.random_low, item.random_high),
+            ]
+        table.add_row(*shown)
+    return table
+
+
+def _percent_ends(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{signed(100 * low)} to {signed(100 * high)} %"
 
 
 def _mean(arm: ArmSummary) -> str:
