@@ -8,7 +8,10 @@ import sys
 # Each module registers its commands on the application; their order is that of --help.
 from tutelage.cli import training as training  # isort: skip
 from tutelage.cli import comparing as comparing  # isort: skip
+from tutelage.cli import reporting as reporting  # isort: skip
+from tutelage.cli import fitting as fitting  # isort: skip
 from tutelage.cli import catalogue as catalogue  # isort: skip
+from tutelage.cli import scoring as scoring  # isort: skip
 from tutelage.cli import studying as studying  # isort: skip
 from tutelage.cli._shared import app, say
 from tutelage.errors import (
@@ -33,17 +36,13 @@ def main() -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--verbose"]
     try:
         app()
-    except (TutelageError, ValueError, TypeError, KeyboardInterrupt, OSError) as error:
+    except (TutelageError, ValueError, TypeError, OSError) as error:
         if verbose:
             raise
         raise SystemExit(_explain(error)) from None
 
 
 def _explain(error: BaseException) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        text = str(error)
-        say(f"Interrupted. {text}" if text else "Interrupted.")
-        return 130
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe (head, less) has left; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -37,6 +39,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
+def interrupted(text: str) -> NoReturn:
+    """Say how to go on after Ctrl-C, and leave; as the message of an exception it would not get past typer."""
+    say(f"Interrupted. {text}")
+    raise SystemExit(130)
+
+
+def resume_command() -> str:
+    """Return the command as it was typed, with ``--resume``."""
+    words = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
+    return f"tutelage {shlex.join(words)} --resume"
+
+
 def first_process() -> bool:
     """Whether this is the process that speaks, of those that torchrun or accelerate started together."""
     return os.environ.get("RANK", "0") == "0"
@@ -57,10 +71,11 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  $ {line}" for line in lines)
 
 
-def make_workload(name: str, **changes: Any) -> Workload:
-    from tutelage.workloads import from_spec
+def make_workload(name: str, from_run: Path | None = None, **changes: Any) -> Workload:
+    from tutelage.workloads import continuing, from_spec
 
-    return from_spec(name, **{key: value for key, value in changes.items() if value is not None}).prepare()
+    given = {key: value for key, value in changes.items() if value is not None}
+    return (from_spec(name, **given) if from_run is None else continuing(name, from_run, **given)).prepare()
 
 
 def print_table(names: list[str], rows: list[list[Any]]) -> None:

@@ -1,9 +1,7 @@
-"""The command that compares recipes, trained here or elsewhere."""
+"""The command that compares recipes, trained here or elsewhere, and plans how many seeds that takes."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +19,10 @@ from tutelage.cli._shared import (
     TextColumn,
     app,
     examples,
+    interrupted,
     print_json,
     print_text,
+    resume_command,
 )
 from tutelage.errors import ConfigError
 
@@ -31,6 +31,7 @@ from tutelage.errors import ConfigError
     epilog=examples(
         "tutelage compare --workload digits --arm constant --arm cosine --budget 20steps --seeds 2 --out two --json",
         "tutelage compare --workload digits --arm linear --arm bent=uba:phi=5 --budget 20steps --tune 2 --out three",
+        "tutelage compare --plan two --effect 1%",
     )
 )
 def compare(
@@ -64,9 +65,20 @@ def compare(
     margin: Annotated[float | None, typer.Option("--margin", help="Differences up to this size do not matter.")] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="Of the intervals.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for runs and report.")] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="A pilot, as a comparison's folder or what --from reads: how many seeds it takes."),
+    ] = None,
+    effect: Annotated[
+        str | None, typer.Option("--effect", help="With --plan: difference worth knowing, as 0.01 or 1%.")
+    ] = None,
+    power: Annotated[float | None, typer.Option("--power", help="With --plan: chance to show it; 0.8.")] = None,
     resume: Resume = False,
     force: Force = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")] = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="local, ray, ray:auto, ray:HOST:PORT or ray://HOST:PORT.")
+    ] = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the final weights of every run.")] = False,
     data: Data = None,
     model: Model = None,
@@ -78,21 +90,26 @@ def compare(
 ) -> None:
     """Compare recipes under equal budgets, paired by seed; writes report.html and report.json.
 
-    With --from, nothing is trained: results of other programs get the same statistics and report.
+    With --from, nothing is trained: results of other programs get the same statistics and report. With --plan, a
+    pilot says how many seeds a wished effect needs, and what they cost.
     """
+    declares = {"--arm": arm, "--budget": budget, "--workload": workload, "--tune": tune, "a config file": config}
+    declares["--on"] = on
+    given_too = [name for name, value in declares.items() if value]
+    importing: dict[str, Any] = {"format": from_format, "pattern": from_pattern, "pairs": pairs, "metric": metric}
+    importing |= {"lower_is_better": lower_is_better, "baseline": baseline, "confidence": confidence}
+    if plan is not None:
+        given_too += [name for name, value in {"--from": from_paths, "--out": out, "--seeds": seeds}.items() if value]
+        if given_too:
+            raise ConfigError(f"--plan reads a finished pilot and takes no {', '.join(given_too)}.")
+        _plan(plan, importing, effect, 0.8 if power is None else power, json_output=json_output)
+        return
+    if effect is not None or power is not None:
+        raise ConfigError("--effect and --power need a pilot: add --plan FOLDER, the folder of a small comparison.")
     if from_paths:
-        refused = {"--arm": arm, "--budget": budget, "--workload": workload, "--tune": tune, "a config file": config}
-        given_too = [name for name, value in refused.items() if value]
         if given_too:
             raise ConfigError(f"--from reads finished results and takes no {', '.join(given_too)}.")
-        _compare_from(
-            from_paths,
-            {"format": from_format, "pattern": from_pattern, "pairs": pairs, "metric": metric}
-            | {"lower_is_better": lower_is_better, "baseline": baseline, "margin": margin, "confidence": confidence},
-            out,
-            force=force,
-            json_output=json_output,
-        )
+        _compare_from(from_paths, importing | {"margin": margin}, out, force=force, json_output=json_output)
         return
     from tutelage.comparison.config import ComparisonConfig
     from tutelage.comparison.run import compare as run_comparison
@@ -126,15 +143,13 @@ def compare(
                 resume=resume,
                 force=force,
                 jobs=jobs,
+                on=on or "local",
                 keep_weights=keep_weights,
                 watch=view.update,
-                settings={"eval_every": declared.eval_every},
+                settings=declared.settings(),
             )
     except KeyboardInterrupt:
-        again = " ".join(shlex.quote(word) for word in sys.argv[1:] if word not in ("--resume", "--force"))
-        raise KeyboardInterrupt(
-            f"Finished and half-finished runs are saved. Go on with: tutelage {again} --resume"
-        ) from None
+        interrupted(f"Finished and half-finished runs are saved. Go on with: {resume_command()}")
     declared.write(folder / "comparison.toml")
     if json_output:
         print_json({**result.to_json(), "report": str(folder / "report.html")})
@@ -145,17 +160,39 @@ def compare(
     print_text(f"Report: {folder / 'report.html'}")
 
 
-def _compare_from(
-    paths: list[Path], options: dict[str, Any], out: Path | None, *, force: bool, json_output: bool
-) -> None:
-    from tutelage.comparison.imports import FORMATS, compare_from
-    from tutelage.comparison.report import REPORT_DATA, write_report
-    from tutelage.comparison.table import print_result
+def _plan(pilot: Path, options: dict[str, Any], effect: str | None, power: float, *, json_output: bool) -> None:
+    from tutelage.comparison.planning import plan_seeds, read_pilot
+
+    if effect is None:
+        raise ConfigError("--plan needs the difference worth knowing: --effect 0.01, or --effect 1% of the baseline.")
+    _check_import(options)
+    # What is left as it is need not fit: a comparison's own report has no format to be told.
+    usual = {"format": "auto", "pairs": "auto"}
+    given = {name: value for name, value in options.items() if value != usual.get(name)}
+    found = plan_seeds(read_pilot(pilot, **given), effect, power=power)
+    if json_output:
+        print_json({**found.to_json(), "pilot": str(pilot)})
+        return
+    print_text(str(found))
+
+
+def _check_import(options: dict[str, Any]) -> None:
+    from tutelage.comparison.imports import FORMATS
 
     if options["format"] not in FORMATS:
         raise ConfigError(f'--from-format must be one of {", ".join(FORMATS)}, got "{options["format"]}".')
     if options["pairs"] not in ("auto", "seed", "item"):
         raise ConfigError(f'--pairs must be auto, seed or item, got "{options["pairs"]}".')
+
+
+def _compare_from(
+    paths: list[Path], options: dict[str, Any], out: Path | None, *, force: bool, json_output: bool
+) -> None:
+    from tutelage.comparison.imports import compare_from
+    from tutelage.comparison.report import REPORT_DATA, write_report
+    from tutelage.comparison.table import print_result
+
+    _check_import(options)
     if out is not None and not force and out.exists() and any(out.iterdir()):
         held = "a report" if (out / REPORT_DATA).exists() else "other files"
         raise ConfigError(f"--out {out} holds {held} already; name another folder, or add --force to write there.")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tutelage.cli._shared import Force, Json, Quiet, Resume, app, examples, print_json, print_text
+from tutelage.cli._shared import (
+    Force,
+    Json,
+    Quiet,
+    Resume,
+    app,
+    examples,
+    interrupted,
+    print_json,
+    print_text,
+    resume_command,
+)
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -218,10 +227,7 @@ def race(
                 watch=view.update,
             )
     except KeyboardInterrupt:
-        again = " ".join(shlex.quote(word) for word in sys.argv[1:] if word not in ("--resume", "--force"))
-        raise KeyboardInterrupt(
-            f"Finished and half-finished runs are saved. Go on with: tutelage {again} --resume"
-        ) from None
+        interrupted(f"Finished and half-finished runs are saved. Go on with: {resume_command()}")
     table = found.scores(axis, r_max=r_max)
     if json_output:
         print_json({**table.to_json(), "cost": dict(found.cost), "folder": str(folder)})

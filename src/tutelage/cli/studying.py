@@ -1,4 +1,4 @@
-"""Commands that test papers' claims and score submissions to a benchmark."""
+"""Commands that list and run the studies of papers' claims."""
 
 from __future__ import annotations
 
@@ -7,47 +7,19 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli._shared import Force, Json, Quiet, Resume, app, examples, print_json, print_table, print_text
-from tutelage.errors import ConfigError
-
-
-@app.command(
-    name="score-submissions",
-    epilog=examples(
-        "tutelage score-submissions logs/external_tuning",
-        "tutelage score-submissions logs/external_tuning --axis steps --json",
-    ),
+from tutelage.cli._shared import (
+    Force,
+    Json,
+    Quiet,
+    Resume,
+    app,
+    examples,
+    interrupted,
+    print_json,
+    print_table,
+    print_text,
 )
-def score_submissions(
-    logs: Annotated[Path, typer.Argument(help="Folder of submissions in the AlgoPerf benchmark's log format.")],
-    axis: Annotated[str, typer.Option("--axis", help="seconds or steps to the target.")] = "seconds",
-    ruleset: Annotated[str | None, typer.Option("--ruleset", help="external or self; read from the logs.")] = None,
-    workload: Annotated[
-        list[str] | None, typer.Option("--workload", "-w", help="Score these only; repeatable.")
-    ] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Leave a submission out; repeatable.")] = None,
-    r_max: Annotated[float, typer.Option("--r-max", help="Longest ratio of the performance profile.")] = 4.0,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse logs with gaps instead of noting them.")] = False,
-    json_output: Json = False,
-) -> None:
-    """Score AlgoPerf logs: time to target, performance profiles and the aggregate score of each submission."""
-    from tutelage.evaluation.algoperf_logs import score_submissions as score
-
-    if axis not in ("seconds", "steps"):
-        raise ConfigError(f'--axis must be seconds or steps, got "{axis}".')
-    table = score(
-        logs,
-        axis=axis,  # type: ignore[arg-type]  # checked above
-        ruleset=ruleset,  # type: ignore[arg-type]  # checked by the function
-        workloads=workload,
-        exclude=tuple(exclude or ()),
-        r_max=r_max,
-        strict=strict,
-    )
-    if json_output:
-        print_json(table.to_json())
-        return
-    print_text(table.to_text())
+from tutelage.errors import ConfigError
 
 
 @app.command(epilog=examples("tutelage studies", "tutelage studies --json"))
@@ -117,7 +89,7 @@ def study(
             )
     except KeyboardInterrupt:
         again = f"tutelage study {key} --scale {scale} --first-seed {first_seed} --out {folder} --resume"
-        raise KeyboardInterrupt(f"Every run is saved. Go on with: {again}") from None
+        interrupted(f"Every run is saved. Go on with: {again}")
     stored = stored_result(entry, scale)  # type: ignore[arg-type]  # checked above
     agrees = None if stored is None or stored["seeds"] == found.seeds else agreement(found, stored)
     if json_output:
