@@ -1,6 +1,7 @@
 """Write the pages that are read off the code and the stored results; nothing in them is typed.
 
-python docs/generate.py            write docs/cards/, docs/parts.md, docs/status.md, docs/reference.md
+python docs/generate.py            write docs/cards/, docs/parts.md, docs/status.md, docs/reference.md,
+                            docs/benchmarks.md, README.md (its table)
 python docs/generate.py --check    change nothing; exit 1 and name the files that are stale
 """
 
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from measured import benchmarks_page, verdict_table
+
 from tutelage.cards import SECTIONS, Card, read_card, split_items
 from tutelage.registry import FAMILIES
 from tutelage.studies import StatusRow, papers, status_rows
@@ -26,6 +29,7 @@ NOTE = "<!-- Written by docs/generate.py from {source}; edit that, not this. -->
 PUBLIC = (
     "tutelage",
     "tutelage.schedules",
+    "tutelage.curricula",
     "tutelage.optimizers",
     "tutelage.models",
     "tutelage.workloads",
@@ -197,6 +201,17 @@ def pages() -> Iterator[tuple[Path, Callable[[], str]]]:
     yield Path("parts.md"), lambda: parts_page(cards)
     yield Path("status.md"), lambda: status_page(status_rows())
     yield Path("reference.md"), reference_page
+    note = NOTE.format(source="docs/measured.py and benchmarks/results")
+    yield Path("benchmarks.md"), lambda: note + benchmarks_page()
+    yield Path("../README.md"), readme
+
+
+def readme() -> str:
+    """Return the README with its table of verdicts made anew."""
+    start, end = "<!-- verdicts: written by docs/generate.py -->\n", "<!-- end of verdicts -->\n"
+    before, _, rest = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition(start)
+    _, _, after = rest.partition(end)
+    return before + start + verdict_table(status_rows()) + end + after
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -204,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is stale")
     check = parser.parse_args(arguments).check
-    wanted = {DOCS / path: text() for path, text in pages()}
+    wanted = {(DOCS / path).resolve(): text() for path, text in pages()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     surplus = [path for path in sorted((DOCS / "cards").rglob("*.md")) if path not in wanted]
     if check:

@@ -20,7 +20,7 @@ from tutelage.registry import FAMILIES, PartEntry, entries
 from tutelage.studies.status import own_parts
 
 PARTS = [pytest.param(entry, id=f"{entry.family}:{entry.name}") for entry in own_parts()]
-GENERATED = ("parts.md", "status.md", "reference.md", "cards")
+GENERATED = ("parts.md", "status.md", "reference.md", "benchmarks.md", "cards")
 PUBLIC = ["tutelage", *(f"tutelage.{name}" for name in (*FAMILIES, "training", "comparison", "studies"))]
 
 
@@ -37,6 +37,8 @@ def test_generated_pages_are_fresh(root: Path) -> None:
 def test_check_names_stale_missing_and_surplus_pages(root: Path, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     shutil.copytree(root / "docs", docs)
+    shutil.copytree(root / "benchmarks/results", tmp_path / "benchmarks/results")
+    shutil.copy(root / "README.md", tmp_path)
     (docs / "parts.md").write_text("typed by hand\n")
     (docs / "cards/schedules/uba.md").unlink()
     (docs / "cards/schedules/gone.md").write_text("a part that is no more\n")
@@ -161,11 +163,12 @@ def test_uba_card_is_read_without_importing_it() -> None:
     assert card.arguments[0].default is None
 
 
-def test_markdown_of_docstring_markup(root: Path) -> None:
+def test_markdown_of_docstring_markup(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("generate", root / "docs/generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate_module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(root / "docs"))
     spec.loader.exec_module(generate_module)
     text = "A ``x`` < :class:`~a.B`::\n\n    f = 1\n\nSee arXiv 2505.24452.\n\n>>> 1 + 1\n2\n"
     assert generate_module.to_markdown(text) == (

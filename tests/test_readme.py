@@ -17,7 +17,14 @@ from tutelage import cli
 BUDGET = "4steps"
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "docs/schedules.md", "docs/training.md", "docs/comparison.md")
+PAGES = (
+    "README.md",
+    "docs/schedules.md",
+    "docs/training.md",
+    "docs/continuing.md",
+    "docs/comparison.md",
+    "docs/report.md",
+)
 
 
 def blocks(language: str, text: str = README) -> list[str]:

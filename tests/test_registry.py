@@ -56,7 +56,7 @@ def plugin(monkeypatch):
 
 def test_a_plug_in_adds_a_part(plugin) -> None:
     plugin(("aaa-mine", "fractions:Fraction"), ("sgd", "tutelage.optimizers.sgd:SGD"))
-    assert list(entries("optimizers")) == ["aaa-mine", "adamw", "sgd"]
+    assert list(entries("optimizers")) == ["aaa-mine", "adamw", "nadamw", "sgd"]
     assert find("optimizers", "aaa-mine").load().__name__ == "Fraction"
 
 

@@ -52,3 +52,35 @@ def test_faults_of_a_file(tmp_path, text, fragment):
 def test_a_missing_file():
     with pytest.raises(DataNotFound, match="nowhere"):
         ComparisonConfig.load(Path("nowhere.toml"), {})
+
+
+RECIPE = 'workload = "digits"\nbudget = "10steps"\nseed = 4\n[recipe]\nschedule = "uba:phi=5"\nclip = "none"\n'
+
+
+def test_a_recipes_file_is_an_arm_beside_others(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    config = ComparisonConfig.load(path, {"arms": ["cosine", "flat=constant"]})
+    assert config.arms == {"recipe": "uba:phi=5;clip=none", "cosine": "cosine", "flat": "constant"}
+    assert (config.seeds, config.budget, config.workload) == ([4], ["10steps"], ["digits"])
+    path.write_text(
+        'name = "mine"\nseeds = [1, 2]\nthreads = 1\nmixed_precision = "bf16"\n' + RECIPE + '[arms]\ncosine = "cosine"'
+    )
+    config = ComparisonConfig.load(path, {})
+    assert config.arms == {"mine": "uba:phi=5;clip=none", "cosine": "cosine"}
+    assert config.seeds == [1, 2]
+    assert config.settings() == {"threads": 1, "mixed_precision": "bf16"}
+    # Arms of the command line take the place of the file's others, never that of its recipe.
+    assert ComparisonConfig.load(path, {"arms": ["linear"]}).arms == {"mine": "uba:phi=5;clip=none", "linear": "linear"}
+    config.write(tmp_path / "c.toml")
+    assert ComparisonConfig.load(tmp_path / "c.toml", {}) == config
+    with pytest.raises(ConfigError, match='Two arms are called "mine"'):
+        ComparisonConfig.load(path, {"arms": ["mine=linear"]})
+
+
+def test_a_recipes_file_refuses_other_data_unless_told(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('data_fingerprint = "0123"\n' + RECIPE)
+    with pytest.raises(ConfigError, match="data_fingerprint is 0123"):
+        ComparisonConfig.load(path, {"arms": ["cosine"]}).prepare()
+    assert ComparisonConfig.load(path, {"arms": ["cosine"], "workload": ["digits"]}).prepare()[0].name == "digits"

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from tests.comparison.outcomes import curves, outcomes
 
-from tutelage.comparison._curves import load_curves, thin_cell
+from tutelage.comparison._curves import MOST_ARMS, MOST_CURVES, load_curves, runs_to_draw, thin_cell
 from tutelage.comparison.plot import plot_comparison
-from tutelage.comparison.report import commands_of, embedded_json, write_report
+from tutelage.comparison.report import commands_of, embedded_json, page, write_report
 from tutelage.comparison.result import ComparisonResult, RunOutcome, summarise
 from tutelage.errors import ConfigError, StorageFull
 
@@ -227,6 +227,174 @@ def test_a_full_disk_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.M
         written(tmp_path, outcomes(seeds=(0, 1)))
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+# --- where each number comes from ---
+
+
+def test_each_number_says_where_it_comes_from(tmp_path: Path) -> None:
+    runs = [
+        RunOutcome(**{**vars(run), "folder": str(tmp_path / "runs" / slug(run.arm) / f"seed-{run.seed}")})
+        for run in outcomes()
+    ]
+    text, result = written(tmp_path, runs)
+    page = Page(text)
+    said = [attributes.get("data-all") or "" for _, attributes in page.elements]
+    item = next(item for item in result.comparisons if item.arm == "uba:phi=5")
+    one = next(lines for lines in said if lines.startswith("uba:phi=5 minus cosine"))
+    for part in (
+        "mean over 5 seeds (0, 1, 2, 3, 4), each paired",
+        "95 % interval by Student's t",
+        f"standard deviation {item.sd:.3g}",
+        "after Holm",
+        "by flipping signs",
+        "runs of uba:phi=5 in runs/uba-phi=5",
+        "runs of cosine in runs/cosine",
+    ):
+        assert part in one
+    mean = next(lines for lines in said if lines.startswith("Mean of 5 seeds") and "runs/cosine" in lines)
+    assert "95 % interval by" in mean
+    single = [
+        attributes["data-why"] for _, attributes in page.elements if "seed 3" in (attributes.get("data-why") or "")
+    ]
+    assert any("run runs/linear/seed-3" in lines and "300 updates, 11.2 s" in lines for lines in single)
+    assert next(a for _, a in page.elements if a.get("id") == "why")["data-commit"] == "abc"
+    # Whatever the mouse reaches stands in a table too.
+    assert "runs/constant/seed-4" in " ".join(page.texts)
+
+
+def slug(name: str) -> str:
+    return name.replace(":", "-")
+
+
+def test_items_are_called_items(tmp_path: Path) -> None:
+    result = summarise(outcomes(), baseline="cosine", paired_by={("text-lm", "300steps"): "item"})
+    page = Page(
+        write_report(result, tmp_path, curves(outcomes()), provenance=PROVENANCE, commands=["again"]).read_text()
+    )
+    said = " ".join(page.texts) + " ".join(value or "" for _, a in page.elements for value in a.values())
+    assert "5 items (0, 1, 2, 3, 4)" in said
+    assert "paired by item" in said
+    # Only the list of runs and the command keep the word, in which the number is a run's seed.
+    words = [text for text in page.texts if re.search(r"\bseeds?\b", text)]
+    assert words == ["seed"], words
+    assert json.loads(page.scripts[1])[0]["pair"] == "item"
+
+
+def test_a_single_run_has_a_page_without_differences(tmp_path: Path) -> None:
+    text, _ = written(tmp_path, outcomes({"cosine": 0.0}, seeds=(2,)))
+    said = " ".join(Page(text).texts)
+    assert "One training run" in said
+    assert "How much do they differ" not in said
+    assert 'class="tag"' not in text
+    assert 'data-chart="0"' in text
+
+
+# --- who reaches the target first ---
+
+TWO = (("text-lm", "300steps"), ("digits", "300steps"))
+
+
+def test_profiles_of_several_workloads(tmp_path: Path) -> None:
+    runs = outcomes(cells=TWO, noise=0.0)
+    text, _ = written(tmp_path, runs)
+    section = text[text.index('<section id="profile"') : text.index('<section id="cell-0"')]
+    said = " ".join(Page(section).texts)
+    assert "the median over seeds of the best value that a run of cosine reached" in said
+    assert "Target on text-lm: loss <=" in said
+    assert section.count("<figure>") == 2
+    best = section[section.index("<tbody>") :]
+    assert best.index("uba:phi=5") < best.index("cosine") < best.index("constant")
+    # uba crosses the target earlier; cosine, at its own best, at the end; constant never does.
+    row = re.search(r"uba:phi=5</span></th>(.*?)</tr>", best, re.S)
+    assert row is not None
+    assert re.findall(r">([\d.]+|missed)</span>", row[1])[0] == "1.000"
+    assert "missed" in best
+    # Steps of a curve go right and up only, from the left edge to the right one.
+    for path in re.findall(r'd="M([^"]+)"', section):
+        xs, ys = [float(x) for x in re.findall(r"H([\d.]+)", path)], [float(y) for y in re.findall(r"V([\d.]+)", path)]
+        assert xs == sorted(xs)
+        assert ys == sorted(ys, reverse=True)
+
+
+def test_no_profile_where_there_is_one_cell_or_no_curve(tmp_path: Path) -> None:
+    assert 'id="profile"' not in written(tmp_path, outcomes())[0]
+    assert 'id="profile"' not in written(tmp_path, outcomes(cells=TWO), curves={})[0]
+
+
+def test_why_there_is_no_profile_is_said(tmp_path: Path) -> None:
+    runs = outcomes(cells=TWO)
+    known = curves(runs)
+    del known["linear", "digits", "300steps", 2]
+    said = " ".join(Page(written(tmp_path, runs, curves=known)[0]).texts)
+    assert "No profile in updates: The curve of linear on digits, seed 2, is not there" in said
+    single = outcomes(cells=TWO, seeds=(0,))
+    assert "No profile in updates: cosine sets no target" in " ".join(Page(written(tmp_path, single)[0]).texts)
+
+
+# --- comparisons too large to show whole ---
+
+
+def test_ten_thousand_runs_are_a_page_of_a_few_megabytes(tmp_path: Path) -> None:
+    cells = [(f"w{index}", f"{budget}steps") for index in range(5) for budget in (300, 600)]
+    effects = {"cosine": 0.0, **{f"arm-{index}": 0.001 * index for index in range(9)}}
+    runs = outcomes(effects, seeds=range(100), cells=cells, folder="runs/cell/arm/seed-0")
+    result = summarise(runs, baseline="cosine")
+    drawn = runs_to_draw(result)
+    assert len(runs) == 10_000
+    assert len(drawn) <= MOST_CURVES
+    text = page(
+        result, curves([run for run in runs if key_of(run) in drawn]), commands=["again"], provenance=PROVENANCE
+    )
+    assert len(text.encode()) < 3_000_000
+    said = " ".join(Page(text).texts)
+    assert "Drawn: 4 of 100 seeds. The tables have all." in said
+    assert "Not drawn for 10,000 runs" in said
+    assert "and 80 more" in said
+    assert "And 9,700 runs more, in report.json." in said
+
+
+def test_of_many_arms_the_best_and_the_baseline_are_drawn() -> None:
+    effects = {"last": 9.0, **{f"arm-{index}": 0.01 * index for index in range(60)}, "cosine": 5.0}
+    result = summarise(outcomes(effects, seeds=(0, 1)), baseline="cosine")
+    arms = {key[0] for key in runs_to_draw(result)}
+    assert len(arms) == MOST_ARMS
+    assert arms == {"cosine", *(f"arm-{index}" for index in range(MOST_ARMS - 1))}
+
+
+def test_a_small_comparison_is_drawn_whole(tmp_path: Path) -> None:
+    runs = outcomes(cells=TWO)
+    assert runs_to_draw(summarise(runs, baseline="cosine")) == {key_of(run) for run in runs}
+    assert "Drawn:" not in written(tmp_path, runs)[0]
+
+
+def test_only_the_curves_that_are_drawn_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = {"cosine": 0.0, **{f"arm-{index}": 0.01 * index for index in range(40)}}
+    runs = outcomes(effects, seeds=range(20), folder="runs/one")
+    result = summarise(runs, baseline="cosine")
+    read: list[str] = []
+
+    def note(folder: Path) -> dict[str, Any]:
+        read.append(str(folder))
+        return {"step": np.arange(3), "val_loss": np.ones(3)}
+
+    monkeypatch.setattr("tutelage.training.curve.read_curve", note)
+    page(result, commands=[], provenance={}, root=tmp_path)
+    assert len(read) == len(runs_to_draw(result)) < len(runs) / 2
+
+
+def key_of(run: RunOutcome) -> tuple[str, str, str, int]:
+    return run.arm, run.workload, run.budget, run.seed
+
+
+def test_curves_of_the_reports_own_folder_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for root, value in (("mine", 1.0), ("theirs", 2.0)):
+        folder = tmp_path / root / "runs" / "a"
+        folder.mkdir(parents=True)
+        (folder / "curve.jsonl").write_text(json.dumps({"step": 0, "lr": 0.1, "loss": value}) + "\n")
+    monkeypatch.chdir(tmp_path / "theirs")
+    result = summarise(outcomes({"cosine": 0.0}, seeds=(0,), folder="runs/a"), baseline="cosine")
+    assert [curve["loss"].tolist() for curve in load_curves(result, tmp_path / "mine").values()] == [[1.0]]
 
 
 # --- the still picture ---

@@ -14,8 +14,21 @@ import pytest
 START = [sys.executable, "-c", "import tutelage.cli; tutelage.cli.main()"]
 WORDS = {
     "train": ["train", "--workload", "digits:net=mlp", "--budget", "200000steps"],
-    "compare": ["compare", "--workload", "digits:net=mlp", "--arm", "constant", "--arm", "cosine", "--jobs", "1"]
-    + ["--budget", "200000steps", "--seeds", "1"],
+    "compare": [
+        "compare",
+        "--workload",
+        "digits:net=mlp",
+        "--arm",
+        "constant",
+        "--arm",
+        "cosine",
+        "--jobs",
+        "1",
+        "--budget",
+        "200000steps",
+        "--seeds",
+        "1",
+    ],
 }
 
 

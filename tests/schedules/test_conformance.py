@@ -212,7 +212,7 @@ def test_a_schedule_without_an_end_needs_a_length_for_an_array(schedule):
         schedule.to_array()
     assert schedule.to_array(7).shape == (7,)
     assert schedule.to_array(0).shape == (0,)
-    with pytest.raises(ValueError, match="^Constant: total_steps must be >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"^Constant: total_steps must be >= 0, got -1"):
         schedule.to_array(-1)
 
 

@@ -87,6 +87,14 @@ def test_defaults():
     assert repr(Cosine(peak=1.0, total_steps=3)) == "cosine:peak=1.0,total_steps=3steps"
 
 
+@pytest.mark.parametrize("shape", ["linear", "cosine", "1-sqrt", "exponential"])
+@pytest.mark.parametrize("total", [97, 100])
+def test_rounding_never_leaves_the_two_ends(shape, total):
+    # Unclipped, some of these sums of two products lie a rounding error above both ends, and some below.
+    flat = Decay(peak=3e-4, final=3e-4, total_steps=total, shape=shape)
+    assert set(flat(np.arange(total + 1)).tolist()) == {3e-4}
+
+
 rates = st.floats(1e-8, 1e3)
 
 

@@ -129,6 +129,7 @@ ERRORS = [
     ("constant@60steps..+linear", ConfigError, "100 updates do not fit"),
     ("constant@9s+linear", ConfigError, "cannot be converted into updates here"),
     ("constant@0.5+lineer", UnknownPart, 'Did you mean "linear"?'),
+    ("constant@0.5+Linear", UnknownPart, 'No schedule "Linear"'),
     ("constant@0.5+linear:final=2", ConfigError, "Linear: final must be >= 0 and <= peak (0.1), got 2.0."),
 ]
 

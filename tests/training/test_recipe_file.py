@@ -50,7 +50,9 @@ files = st.builds(
 
 
 @given(files, st.lists(words, max_size=3))
-def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, file: RecipeFile, said: list[str]) -> None:
+def test_what_is_written_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, file: RecipeFile, said: list[str]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "recipe.toml"
     path.write_bytes(file.to_toml(said).encode())
     assert RecipeFile.read(path) == file
@@ -100,7 +102,10 @@ def test_every_name_of_a_comparison_is_known_to_it() -> None:
         ("workload = ", ["not TOML"]),
         ('sed = 3\n[recipe]\nschedule = "uba"', ['no setting "sed". Did you mean "seed"?', "it takes: workload, data"]),
         ("seed = 1.5\n[recipe]", ["seed must be a whole number, got 1.5"]),
-        ("seed = true\nthreads = 0\n[recipe]", ["seed must be a whole number, got True", "threads must be", ">= 1, got 0"]),
+        (
+            "seed = true\nthreads = 0\n[recipe]",
+            ["seed must be a whole number, got True", "threads must be", ">= 1, got 0"],
+        ),
         ("workload = 3\nbudget = 300\n[recipe]", ["workload must be text, got 3", "budget must be text, got 300"]),
         ('mixed_precision = "half"\n[recipe]', ['mixed_precision must be no, bf16, fp16, got "half"']),
         ('recipe = "uba"', ["recipe must be a table, [recipe], with schedule"]),
@@ -132,5 +137,5 @@ def test_other_data_are_refused() -> None:
 
 
 def test_toml_of_signs_that_json_writes_otherwise(tmp_path: Path) -> None:
-    file = RecipeFile(recipe=Recipe(), data="an emoji \U0001f600, DEL \x7f, a bell \x07 and \\ \"quotes\"")
+    file = RecipeFile(recipe=Recipe(), data='an emoji \U0001f600, DEL \x7f, a bell \x07 and \\ "quotes"')
     assert tomllib.loads(file.to_toml())["data"] == file.data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,74 @@ from tutelage.comparison._records import Cell, ComparisonResult
 from tutelage.errors import CorruptRun, DataNotFound
 
 Columns = Mapping[str, NDArray[Any]]
-#: Curves by (arm, workload, budget, seed), each as columns that contain ``step``.
-Curves = Mapping[tuple[str, str, str, int], Columns]
+#: A run: arm, workload, budget, seed.
+Key = tuple[str, str, str, int]
+#: Curves by run, each as columns that contain ``step``.
+Curves = Mapping[Key, Columns]
 Floats = NDArray[np.float64]
 
 _CLOCKS = ("tokens", "seconds")
 _NOT_SHOWN = {"step", "tokens", "examples", "seconds", "lr"}
 _NUMBERS = 110_000  # over the whole page, about 800 kB
+#: Arms of a cell and curves of a page that are drawn: more cannot be told apart, and would take minutes to read.
+MOST_ARMS, MOST_CURVES = 24, 400
 
 
-def load_curves(result: ComparisonResult, root: Path | None = None) -> dict[tuple[str, str, str, int], Columns]:
+def load_curves(
+    result: ComparisonResult, root: Path | None = None, *, only: Collection[Key] | None = None
+) -> dict[Key, Columns]:
     """Return the curves of all runs whose folders are still there.
 
     Args:
         result: The comparison.
         root: Folder that relative run folders start from.
+        only: Runs to read; all where not given.
     """
     from tutelage.training.curve import read_curve
 
-    curves: dict[tuple[str, str, str, int], Columns] = {}
+    curves: dict[Key, Columns] = {}
     for run in result.runs:
-        if run.folder is None:
+        key = (run.arm, run.workload, run.budget, run.seed)
+        if run.folder is None or (only is not None and key not in only):
             continue
         folder = Path(run.folder)
-        if root is not None and not folder.is_absolute() and not folder.exists():
+        # Of a stored comparison folders start from its own; of one just made from the working directory.
+        if root is not None and not folder.is_absolute() and (root / folder).exists():
             folder = root / folder
         try:
-            curves[run.arm, run.workload, run.budget, run.seed] = read_curve(folder)
+            curves[key] = read_curve(folder)
         except (DataNotFound, CorruptRun, OSError):
             continue
     return curves
+
+
+def runs_to_draw(result: ComparisonResult) -> set[Key]:
+    """Return the runs whose curves a page draws: all, or of many the best arms, the baseline, and some seeds."""
+    if len(result.runs) <= MOST_CURVES and all(len(result.arms_of(cell)) <= MOST_ARMS for cell in result.cells):
+        return {(run.arm, run.workload, run.budget, run.seed) for run in result.runs}
+    share = max(2, MOST_CURVES // len(result.cells))
+    chosen: set[Key] = set()
+    for cell in result.cells:
+        ranked = [arm.name for arm in result.arms_of(cell)]
+        best = [result.baseline, *(name for name in ranked if name != result.baseline)][: min(MOST_ARMS, share)]
+        count = min(len(cell.seeds), max(1, share // len(best)))
+        places = np.unique(np.round(np.linspace(0, len(cell.seeds) - 1, count)).astype(int))
+        seeds = [cell.seeds[place] for place in places]
+        chosen |= {(name, cell.workload, cell.budget, seed) for name in best for seed in seeds}
+    return chosen
+
+
+def left_out(result: ComparisonResult, cell: Cell, drawn: Collection[Key]) -> str:
+    """Return what the curves of a cell leave out, in words; nothing where they show all."""
+    here = [key for key in drawn if key[1:3] == (cell.workload, cell.budget)]
+    arms, seeds = {key[0] for key in here}, {key[3] for key in here}
+    parts = []
+    known = len(result.arms_of(cell))
+    if len(arms) < known:
+        parts.append(f"{len(arms)} of {known} arms, the best and the baseline")
+    if len(seeds) < len(cell.seeds):
+        parts.append(f"{len(seeds)} of {len(cell.seeds):,} {cell.pair}s")
+    return f"Drawn: {'; '.join(parts)}. The tables have all." if parts else ""
 
 
 def thin_cell(

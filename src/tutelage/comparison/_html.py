@@ -1,97 +1,85 @@
-"""The words and tables of the report page; every text from outside is escaped here and nowhere else."""
+"""The report page in HTML, from its title to where the numbers come from."""
 
 from __future__ import annotations
 
-import html
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tutelage.comparison._records import ArmComparison, ArmSummary, Cell, ComparisonResult
-from tutelage.comparison.table import cost_line, duration, p_text, signed, with_spread
-
-COLOURS = 8
-_MARKS = {"better": "▲", "worse": "▼", "no difference": "=", "inconclusive": "?"}
-_COSTS = {
-    "train_steps": "training updates",
-    "search_steps": "search updates",
-    "tuning_steps": "tuning updates",
-    "evaluations": "evaluations",
-}
-_SAME = {"init": "first weights", "data": "data", "order": "order of batches"}
-
-
-def text(value: object) -> str:
-    """Return a value as text that is safe inside an element or a quoted attribute."""
-    return html.escape(str(value), quote=True)
-
-
-def title(result: ComparisonResult) -> str:
-    """Return the title of the page."""
-    return (
-        f"{_plural(len(_names(result)), 'recipe')} compared on {', '.join(_unique(c.workload for c in result.cells))}"
-    )
-
-
-def colours(result: ComparisonResult) -> dict[str, str]:
-    """Return the colour class of each arm: ``base`` for the baseline, ``c0`` to ``c7`` in turn for the others."""
-    others = [name for name in _names(result) if name != result.baseline]
-    return {result.baseline: "base", **{name: f"c{index % COLOURS}" for index, name in enumerate(others)}}
+from tutelage.comparison._html_forest import averages, differences
+from tutelage.comparison._html_parts import shades_of, text
+from tutelage.comparison._html_tables import arms_table, fairness, runs_table
+from tutelage.comparison._records import Cell, ComparisonResult
+from tutelage.comparison._sources import Sources
+from tutelage.comparison._words import METHODS, facts_of, heading, methods_of, names_of, unique
+from tutelage.comparison.table import cost_line
 
 
 def body(
-    result: ComparisonResult, has_curves: Sequence[bool], commands: Sequence[str], provenance: Mapping[str, Any]
+    result: ComparisonResult,
+    *,
+    charts: Sequence[str | None],
+    profiles: str,
+    commands: Sequence[str],
+    provenance: Mapping[str, Any],
+    sources: Sources,
 ) -> str:
     """Return the content of the page.
 
     Args:
         result: The comparison.
-        has_curves: For each cell, whether there is anything to draw.
+        charts: For each cell what its curves leave out, in words; ``None`` where there is nothing to draw.
+        profiles: The section on who reaches the target first, or nothing.
         commands: How to repeat it.
         provenance: Versions, machine, commit.
+        sources: Says where each number comes from.
     """
-    shades = colours(result)
+    shades = shades_of(names_of(result), result.baseline)
     several = len(result.cells) > 1
     sections = [
-        _cell(result, cell, index, shades, has_curves[index], several) for index, cell in enumerate(result.cells)
+        _cell(result, cell, index, shades, charts[index], several, sources) for index, cell in enumerate(result.cells)
     ]
     return "\n".join(
         [
             _header(result, several),
-            "<main>",
+            '<main id="results" tabindex="-1">',
+            averages(result, shades, sources),
+            profiles,
             *sections,
             _notes(result),
             _reading(result),
-            _again(commands),
-            _provenance(result, provenance),
+            _again(commands, one_run=not result.comparisons),
+            _provenance(result, provenance, sources),
             "</main>",
             "<footer>Made by tutelage. This file needs nothing else: keep it, send it, open it offline.</footer>",
+            f'<div id="why" role="tooltip" data-commit="{text(sources.commit)}" hidden></div>',
         ]
     )
 
 
 def _header(result: ComparisonResult, several: bool) -> str:
     first = result.cells[0]
-    workloads = text(", ".join(_unique(cell.workload for cell in result.cells)))
+    workloads = text(", ".join(unique(cell.workload for cell in result.cells)))
+    pairs = unique(cell.pair for cell in result.cells)
     facts = {
-        "arms": len(_names(result)),
-        "seeds": len({run.seed for run in result.runs}),
-        "runs": len(result.runs),
-        "budget": ", ".join(_unique(cell.budget for cell in result.cells)),
+        "arms": str(len(names_of(result))),
+        " and ".join(f"{pair}s" for pair in pairs): f"{len({run.seed for run in result.runs}):,}",
+        "runs": f"{len(result.runs):,}",
+        "budget": ", ".join(unique(cell.budget for cell in result.cells)),
         "spent": cost_line(result),
     }
     if several:
         items = "".join(
             f'<li><a href="#cell-{index}">{text(cell.conclusion)}</a></li>' for index, cell in enumerate(result.cells)
         )
-        said = f'<h1>{text(title(result))}</h1><ul class="conclusions">{items}</ul>'
+        said = f'<h1>{text(heading(result))}</h1><ul class="conclusions">{items}</ul>'
     else:
         head, _, rest = _said(first).partition(". ")
         said = f"<h1>{text(head.rstrip('.'))}.</h1>" + (f'<p class="lead">{text(rest)}</p>' if rest else "")
     strip = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
+    what = "Comparison of training recipes" if result.comparisons else "One training run"
     return (
-        '<a class="skip" href="#cell-0">Skip to the results</a><header><div class="top">'
-        f'<p class="eyebrow">Comparison of training recipes · {workloads}'
+        '<a class="skip" href="#results">Skip to the results</a><header><div class="top">'
+        f'<p class="eyebrow">{what} · {workloads}'
         '</p><button type="button" id="theme" hidden>Theme: auto</button></div>'
         f'{said}<dl class="facts">{strip}</dl></header>'
     )
@@ -104,158 +92,31 @@ def _said(cell: Cell) -> str:
 
 
 def _cell(
-    result: ComparisonResult, cell: Cell, index: int, shades: Mapping[str, str], has_curves: bool, several: bool
+    result: ComparisonResult,
+    cell: Cell,
+    index: int,
+    shades: Mapping[str, str],
+    chart: str | None,
+    several: bool,
+    sources: Sources,
 ) -> str:
     head = ""
     if several:
         head = f'<h2>{text(cell.workload)}, {text(cell.budget)}</h2><p class="lead">{text(_said(cell))}</p>'
-    parts = [_forest(result, cell, shades)]
-    if has_curves:
-        parts.append(_charts(cell, index))
-    parts += [_arms(result, cell, shades), _fairness(cell)]
+    parts = [differences(result, cell, shades, sources)]
+    if chart is not None:
+        parts.append(_charts(cell, index, chart, "they" if result.comparisons else "it"))
+    parts += [arms_table(result, cell, shades, sources), fairness(cell, one_arm=not result.comparisons)]
     return f'<section id="cell-{index}" class="cell" data-cell="{index}">{head}{"".join(parts)}</section>'
 
 
-def _forest(result: ComparisonResult, cell: Cell, shades: Mapping[str, str]) -> str:
-    """Return the differences as a table whose middle column is drawn to scale."""
-    found = [item for arm in result.arms_of(cell) if (item := result.comparison_of(arm)) is not None]
-    if not found:
-        return ""
-    ends = [0.0, result.margin, -result.margin]
-    for item in found:
-        ends += [v for v in (item.difference, item.low, item.high, *item.per_seed) if v is not None]
-    low, high, ticks = _scale(min(ends), max(ends))
-
-    def place(value: float) -> str:
-        return f"{100 * (value - low) / (high - low):.2f}%"
-
-    zone = ""
-    if result.margin:
-        width = 100 * 2 * result.margin / (high - low)
-        zone = f'<i class="zone" style="left:{place(-result.margin)};width:{width:.2f}%"></i>'
-    grid = "".join(f'<i class="grid" style="left:{place(tick)}"></i>' for tick in ticks if tick)
-    ground = f'{zone}{grid}<i class="zero" style="left:{place(0.0)}"></i>'
-    rows = "".join(_forest_row(item, shades[item.arm], ground, place) for item in found)
-    axis = "".join(f'<span style="left:{place(tick)}">{_tick(tick, ticks)}</span>' for tick in ticks)
-    sides = ("better", "worse") if cell.lower_is_better else ("worse", "better")
-    percent = f"{100 * result.confidence:.4g}"
-    about = f"Dot: mean. Bar: {percent} % interval. Small marks: single seeds."
-    if result.margin:
-        about += f" Shaded: differences up to {result.margin:g}, which do not matter."
-    return (
-        f"<h3>How much do they differ from {text(result.baseline)}?</h3>"
-        f'<p class="sub">Difference in {text(cell.metric)}, paired by seed. {about}</p>'
-        '<div class="scroll"><table class="forest"><thead><tr><th scope="col">arm</th>'
-        f'<th scope="col" class="plot"><span class="ends"><span>← {sides[0]}</span><span>{sides[1]} →</span></span>'
-        "</th>"
-        f'<th scope="col" class="num">difference</th><th scope="col" class="num">{percent} % interval</th>'
-        '<th scope="col" class="num"><abbr title="p value, adjusted for the number of arms by Holm\'s method">p</abbr>'
-        f'</th><th scope="col">verdict</th></tr></thead><tbody>{rows}</tbody>'
-        f'<tfoot aria-hidden="true"><tr><td></td><td class="plot"><div class="axis">{axis}</div></td>'
-        '<td colspan="4"></td></tr></tfoot></table></div>'
-        f'<ul class="sentences">{"".join(f"<li>{text(item.sentence)}</li>" for item in found)}</ul>'
-    )
-
-
-def _forest_row(item: ArmComparison, shade: str, ground: str, place: Any) -> str:
-    drawn = ""
-    for seed, value in zip(item.seeds, item.per_seed, strict=True):
-        label = text(f"seed {seed}: {signed(value)}")
-        drawn += f'<i class="seed" style="left:{place(value)}" title="{label}"></i>'
-    if item.low is not None and item.high is not None:
-        drawn += f'<i class="bar" style="left:{place(item.low)};right:calc(100% - {place(item.high)})"></i>'
-    if item.difference is not None:
-        drawn += f'<i class="dot" style="left:{place(item.difference)}"></i>'
-    ends = "none" if item.low is None or item.high is None else f"{signed(item.low)} to {signed(item.high)}"
-    return (
-        f'<tr class="{shade}"><th scope="row">{_name(item.arm)}</th>'
-        f'<td class="plot" aria-hidden="true"><div class="lane">{ground}{drawn}</div></td>'
-        f'<td class="num">{"none" if item.difference is None else signed(item.difference)}</td>'
-        f'<td class="num">{ends}</td><td class="num">{"" if item.p_holm is None else p_text(item.p_holm)}</td>'
-        f'<td title="{text(item.note)}">{_chip(item.verdict)}</td></tr>'
-    )
-
-
-def _charts(cell: Cell, index: int) -> str:
+def _charts(cell: Cell, index: int, left_out: str, who: str) -> str:
     """Return the frame that the script fills."""
+    said = f'<p class="sub">{text(left_out)}</p>' if left_out else ""
     return (
-        '<h3>How did they learn?</h3><noscript><p class="sub">Curves need JavaScript; all numbers stand in the tables.'
-        f'</p></noscript><div class="charts" role="group" data-chart="{index}" '
+        f'<h3>How did {who} learn?</h3><noscript><p class="sub">Curves need JavaScript; all numbers stand in the '
+        f'tables.</p></noscript>{said}<div class="charts" role="group" data-chart="{index}" '
         f'aria-label="Learning curves of {text(cell.workload)}"></div>'
-    )
-
-
-def _arms(result: ComparisonResult, cell: Cell, shades: Mapping[str, str]) -> str:
-    percent = f"{100 * result.confidence:.4g}"
-    arms = result.arms_of(cell)
-    costs = [key for key in _COSTS if any(arm.cost.get(key) for arm in arms)]
-    heads = ["#", "arm", f"mean {cell.metric}", f"{percent} % interval", "single seeds", "peak rate", "tokens", "time"]
-    heads += [_COSTS[key] for key in costs]
-    left = {"arm", "single seeds"}
-    top = "".join(f'<th scope="col"{"" if name in left else _NUM}>{text(name)}</th>' for name in heads)
-    rows = "".join(_arm_row(arm, result.baseline, shades[arm.name], costs) for arm in arms)
-    return (
-        f'<h3>All arms</h3><p class="sub">Best mean first; tokens and time are means of one run, '
-        f"updates and evaluations sums over seeds.</p>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table of all arms"><table><thead><tr>{top}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-_NUM = ' class="num"'
-
-
-def _arm_row(arm: ArmSummary, baseline: str, shade: str, costs: Sequence[str]) -> str:
-    ends = (
-        "none"
-        if arm.low is None or arm.high is None
-        else f"{with_spread(arm.low, arm.sd)} to {with_spread(arm.high, arm.sd)}"
-    )
-    seeds = []
-    for seed, value in zip(arm.seeds, arm.per_seed, strict=True):
-        shown = "missing" if seed in arm.missing_seeds else with_spread(value, arm.sd)
-        seeds.append(f'<span title="seed {seed}">{shown}</span>')
-    mean = "no result" if arm.mean is None and not arm.diverged_seeds else with_spread(arm.mean, arm.sd)
-    tag = ' <span class="tag">baseline</span>' if arm.name == baseline else ""
-    if arm.diverged_seeds:
-        tag += f' <span class="tag bad">diverged: {len(arm.diverged_seeds)} of {len(arm.seeds)}</span>'
-    recipe = f'<code class="recipe">{text(arm.recipe)}</code>' if arm.recipe and arm.recipe != arm.name else ""
-    numbers = [
-        "" if arm.peak is None else f"{arm.peak:.3g}",
-        "" if arm.tokens is None else f"{round(arm.tokens):,}",
-        "" if arm.seconds is None else duration(arm.seconds),
-        *(f"{round(arm.cost.get(key, 0)):,}" for key in costs),
-    ]
-    return (
-        f'<tr class="{shade}"><td class="num">{arm.rank}</td><th scope="row">{_name(arm.name)}{tag}{recipe}</th>'
-        f'<td class="num strong">{mean}</td><td class="num">{ends}</td><td class="seeds">{" ".join(seeds)}</td>'
-        + "".join(f'<td class="num">{value}</td>' for value in numbers)
-        + "</tr>"
-    )
-
-
-def _fairness(cell: Cell) -> str:
-    """Return whether the arms met the same weights, data and order, with the hashes that show it."""
-    known = {kind: same for kind, same in cell.same.items() if same is not None}
-    if not known:
-        return ""
-    said = "; ".join(
-        f'{_SAME[kind]} <strong class="{"good" if same else "bad"}">{"equal" if same else "not equal"}</strong>'
-        for kind, same in known.items()
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{seed}</th>'
-        + "".join(
-            f"<td><code>{text(cell.hashes.get(str(seed), {}).get(kind, 'differ')[:16])}</code></td>" for kind in known
-        )
-        + "</tr>"
-        for seed in cell.seeds
-    )
-    heads = "".join(f'<th scope="col">{_SAME[kind]}</th>' for kind in known)
-    return (
-        f'<details class="fair"><summary>Same start for all arms: {said}</summary>'
-        '<div class="scroll"><table><thead><tr>'
-        f'<th scope="col">seed</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details>'
     )
 
 
@@ -266,22 +127,27 @@ def _notes(result: ComparisonResult) -> str:
 
 
 def _reading(result: ComparisonResult) -> str:
-    methods = _unique(item.method for item in result.comparisons if item.method)
+    keys = "Point at a number, or reach it with Tab and the arrow keys, to see where it comes from; Escape closes that."
+    if not result.comparisons:
+        return f"<section><h2>How to read this</h2><p>{keys} One run says nothing about others.</p></section>"
     margin = f"a margin of {result.margin:g}" if result.margin else "no margin"
-    intervals = (
-        "Student's t and the bootstrap, whichever reaches further" if methods == ["hybrid"] else ", ".join(methods)
-    )
+    intervals = ", ".join(METHODS.get(name, name) for name in methods_of(result)) or "no method, for want of values"
+    pairs = unique(cell.pair for cell in result.cells)
+    pair, several = (f"{pairs[0]}s", pairs[0]) if len(pairs) == 1 else ("seeds or items", "seed or item")
+    luck = f"so each difference is taken within a {several} and what that does to both arms cancels"
+    if pairs == ["item"]:
+        luck = "so each difference is taken within an item, and what makes an item hard for both arms cancels"
     return (
-        "<section><h2>How to read this</h2><p>Every arm ran on the same seeds, so each difference is taken within a "
-        "seed and what the seed does to both arms cancels. <em>Better</em> and <em>worse</em> need an interval that "
-        "leaves zero out and a p value that survives Holm's correction for the number of arms; <em>no difference</em> "
-        f"needs an interval within the margin (here {margin}); all else is <em>inconclusive</em>, which means: these "
-        f"seeds cannot tell, not that there is nothing. Intervals are by {text(intervals)}. They speak about other "
-        "seeds of this workload and budget, not about other data, sizes or budgets.</p></section>"
+        f"<section><h2>How to read this</h2><p>Every arm has results on the same {pair}, {luck}. <em>Better</em> and "
+        "<em>worse</em> need an interval that leaves zero out and a p value that survives Holm's correction for the "
+        f"number of arms; <em>no difference</em> needs an interval within the margin (here {margin}); all else is "
+        f"<em>inconclusive</em>, which means: these {pair} cannot tell, not that there is nothing. Intervals are by "
+        f"{text(intervals)}. They speak about other {pair} of this workload and budget, not about other data, sizes or "
+        f"budgets.</p><p>{keys}</p></section>"
     )
 
 
-def _again(commands: Sequence[str]) -> str:
+def _again(commands: Sequence[str], *, one_run: bool) -> str:
     blocks = [
         f'<div class="command"><pre tabindex="0"><code>{text(line)}</code></pre>'
         '<button type="button" class="copy" hidden>Copy</button></div>'
@@ -289,60 +155,20 @@ def _again(commands: Sequence[str]) -> str:
     ]
     if not blocks:
         return ""
+    if one_run:
+        return f"<section><h2>How to reproduce it</h2>{''.join(blocks)}</section>"
     single = ""
     if blocks[1:]:
         single = f"<details><summary>One run of each arm</summary>{''.join(blocks[1:])}</details>"
     return f"<section><h2>How to reproduce it</h2><p>All of it:</p>{blocks[0]}{single}</section>"
 
 
-def _provenance(result: ComparisonResult, provenance: Mapping[str, Any]) -> str:
-    rows: dict[str, str] = {}
-    for key, value in provenance.items():
-        if isinstance(value, Mapping):
-            rows[key] = ", ".join(f"{name} {item}" for name, item in value.items() if item is not None)
-        elif value is not None:
-            rows[key] = str(value)
-    rows["seeds"] = ", ".join(_unique(str(run.seed) for run in result.runs))
+def _provenance(result: ComparisonResult, provenance: Mapping[str, Any], sources: Sources) -> str:
+    rows = facts_of(provenance)
+    rows |= {f"{cell.pair}s": sources.of_cell(cell) for cell in result.cells}
     rows["cost"] = cost_line(result)
     items = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in rows.items() if value)
-    return f'<section><h2>Where the numbers come from</h2><dl class="rows">{items}</dl></section>'
-
-
-def _name(name: str) -> str:
-    return f'<span class="arm"><i class="swatch" aria-hidden="true"></i>{text(name)}</span>'
-
-
-def _chip(verdict: str) -> str:
-    mark = f'<span aria-hidden="true">{_MARKS[verdict]}</span>'
-    return f'<span class="chip {verdict.replace(" ", "-")}">{mark} {verdict}</span>'
-
-
-def _scale(low: float, high: float) -> tuple[float, float, list[float]]:
-    """Return the ends of an axis with a little room, and about five round ticks inside."""
-    if low == high:
-        low, high = low - 1.0, high + 1.0
-    room = 0.04 * (high - low)
-    low, high = low - room, high + room
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
-    ticks = [step * index for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return low, high, ticks
-
-
-def _tick(value: float, ticks: Sequence[float]) -> str:
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else abs(value) or 1.0
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if f"{step:.1e}".startswith("2.5") else 0)
-    return "0" if abs(value) < step / 2 else f"{value:+.{decimals}f}" if 1e-6 < step < 1e6 else f"{value:+.1e}"
-
-
-def _names(result: ComparisonResult) -> list[str]:
-    return _unique(arm.name for arm in result.arms)
-
-
-def _unique(items: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(items))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return (
+        f'<section><h2>Where the numbers come from</h2><dl class="rows">{items}</dl>{runs_table(result, sources)}'
+        "</section>"
+    )

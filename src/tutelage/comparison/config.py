@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tutelage.comparison.plan import Tuning, slug
+from tutelage.comparison.plan import Tuning, _named, slug
 from tutelage.errors import ConfigError, DataNotFound, did_you_mean
+from tutelage.training.recipe_file import RecipeFile, check_fingerprint, toml_value
 from tutelage.training.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class ComparisonConfig(BaseModel):
     text_column: str | None = None
     label_column: str | None = None
     eval_every: int | None = Field(default=None, ge=1)
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    threads: int | None = Field(default=None, ge=1)
+    data_fingerprint: str | None = Field(default=None, description="Hash of the data of the one workload.")
 
     @field_validator("workload", "budget", mode="before")
     @classmethod
@@ -62,6 +65,9 @@ class ComparisonConfig(BaseModel):
     def load(cls, path: Path | None, given: Mapping[str, Any]) -> ComparisonConfig:
         """Read a file and lay what was given on the command line over it.
 
+        The file declares a comparison, or is a recipe's (:class:`RecipeFile`): that recipe is then one of the arms,
+        and those of the command line or the file are the others.
+
         Raises:
             DataNotFound: No such file.
             ConfigError: Every unknown name and unusable value in one message.
@@ -76,6 +82,10 @@ class ComparisonConfig(BaseModel):
                 ) from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{path}: not TOML: {error}.") from None
+            if isinstance(table.get("recipe"), dict):
+                table, given = _with_recipe(RecipeFile.read(path), given)
+        if {"workload", "data", "model", "text_column", "label_column"} & set(given):
+            table.pop("data_fingerprint", None)
         table |= given
         missing = [
             f"--{name.removesuffix('s') if name == 'arms' else name}"
@@ -110,7 +120,10 @@ class ComparisonConfig(BaseModel):
 
         changes = {name: getattr(self, name) for name in ("data", "model", "text_column", "label_column")}
         changes = {name: value for name, value in changes.items() if value is not None}
-        return [from_spec(spec, **changes).prepare() for spec in self.workload]
+        prepared = [from_spec(spec, **changes).prepare() for spec in self.workload]
+        for workload in prepared:
+            check_fingerprint(workload, self.data_fingerprint)
+        return prepared
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments of :func:`tutelage.compare` besides workload and arms."""
@@ -123,6 +136,11 @@ class ComparisonConfig(BaseModel):
             "confidence": self.confidence,
         }
 
+    def settings(self) -> dict[str, Any]:
+        """Return what of the runs is set besides: how often they are evaluated, in which precision."""
+        names = ("eval_every", "mixed_precision", "threads")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
     def slug(self) -> str:
         """Return a folder name that says what is compared."""
         return slug("-".join(spec.partition(":")[0] for spec in self.workload) + "-" + "-".join(self.budget))
@@ -133,12 +151,22 @@ class ComparisonConfig(BaseModel):
         tables: list[str] = []
         for name, value in self.model_dump(exclude_none=True).items():
             if isinstance(value, dict):
-                tables += ["", f"[{name}]", *(f"{_toml(key)} = {_toml(item)}" for key, item in value.items())]
+                rows = (f"{toml_value(key)} = {toml_value(item)}" for key, item in value.items())
+                tables += ["", f"[{name}]", *rows]
             else:
-                lines.append(f"{name} = {_toml(value)}")
+                lines.append(f"{name} = {toml_value(value)}")
         write_atomically(path, "\n".join(lines + tables) + "\n")
 
 
-def _toml(value: Any) -> str:
-    """Write a string, number or list of them as TOML; a JSON string is a TOML string."""
-    return json.dumps(value, ensure_ascii=True)
+def _with_recipe(file: RecipeFile, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the declaration a recipe's file makes, its recipe being the first arm, and what was given otherwise."""
+    table = {name: value for name, value in file.said().items() if name != "seed"} | dict(file.compared)
+    name = table.pop("name", "recipe")
+    others = given.get("arms", table.pop("arms", {}))
+    items = list(others.items()) if isinstance(others, Mapping) else [_named(arm) for arm in others]
+    if name in dict(items):
+        raise ConfigError(f'Two arms are called "{name}", the recipe of the file and another; name that one otherwise.')
+    if file.seed is not None:
+        table.setdefault("seeds", [file.seed])
+    table["arms"] = {name: str(file.recipe), **{key: str(value) for key, value in items}}
+    return table, {key: value for key, value in given.items() if key != "arms"}

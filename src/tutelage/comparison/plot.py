@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tutelage.comparison._curves import Curves, thin_cell
 from tutelage.comparison._records import Cell, ComparisonResult
 from tutelage.errors import ConfigError
+from tutelage.evaluation.verdicts import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,9 +144,9 @@ def _forest(axes: Axes, result: ComparisonResult, cell: Cell, look: dict[str, di
     axes.set_yticks(range(len(found)), labels, fontsize=8.5, color=_INK)
     axes.set_ylim(-0.7, len(found) - 0.4)
     sides = ("better", "worse") if cell.lower_is_better else ("worse", "better")
-    percent = f"{100 * result.confidence:.4g} %"
+    percent, pairs = f"{100 * result.confidence:.4g} %", counted(len(cell.seeds), cell.pair)
     axes.set_title(
-        f"{cell.metric} minus that of {_literal(result.baseline)}\n{percent} intervals, {len(cell.seeds)} seeds",
+        f"{cell.metric} minus that of {_literal(result.baseline)}\n{percent} intervals, {pairs}",
         loc="left",
         fontsize=9,
         color=_INK,

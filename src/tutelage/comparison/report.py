@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.comparison import _html
-from tutelage.comparison._curves import Curves, budget_of_points, load_curves, thin_cell
-from tutelage.comparison._records import ComparisonResult, RunOutcome
+from tutelage.comparison._curves import Curves, budget_of_points, left_out, load_curves, runs_to_draw, thin_cell
+from tutelage.comparison._html import body
+from tutelage.comparison._html_parts import shades_of, text
+from tutelage.comparison._profile import profiles
+from tutelage.comparison._records import ArmSummary, Cell, ComparisonResult, RunOutcome
+from tutelage.comparison._sources import Sources
+from tutelage.comparison._words import heading, names_of
 from tutelage.training.storage import finite, write_atomically, write_json
 
 REPORT_PAGE = "report.html"
 REPORT_DATA = "report.json"
+#: Times to target need the curves of all runs; above this many, reading them would take minutes.
+MOST_SCORED = 1_000
 
 
 def write_report(
@@ -44,28 +50,49 @@ def write_report(
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    known = load_curves(result, root) if curves is None else curves
     told = dict(provenance) if provenance is not None else this_process()
     lines = list(commands) if commands is not None else commands_of(result, root.name or "comparison")
     stored = {**result.to_json(), "provenance": told, "commands": lines}
     for run in stored["runs"]:
         run["folder"] = _relative(run["folder"], root)
     write_json(root / REPORT_DATA, stored)
-    write_atomically(root / REPORT_PAGE, page(result, known, commands=lines, provenance=told))
+    write_atomically(root / REPORT_PAGE, page(result, curves, commands=lines, provenance=told, root=root))
     return root / REPORT_PAGE
 
 
-def page(result: ComparisonResult, curves: Curves, *, commands: Sequence[str], provenance: Mapping[str, Any]) -> str:
+def page(
+    result: ComparisonResult,
+    curves: Curves | None = None,
+    *,
+    commands: Sequence[str],
+    provenance: Mapping[str, Any],
+    root: Path | None = None,
+) -> str:
     """Return the report as one HTML document without any reference to other files or hosts.
 
-    It can be read without JavaScript, which only draws the curves.
+    It can be read without JavaScript, which draws the curves and says where numbers come from. Of a comparison too
+    large to draw, some curves stand for all.
+
+    Args:
+        result: The comparison.
+        curves: By run; read from the run folders where not given.
+        commands: Shell commands that repeat it.
+        provenance: Versions, machine and commit.
+        root: Folder that run folders are read and shown from.
     """
-    assets = importlib.resources.files("tutelage.comparison") / "assets"
+    drawn = runs_to_draw(result)
+    complete = len(result.runs) <= MOST_SCORED
+    if curves is None:
+        curves = load_curves(result, root, only=None if complete and len(result.cells) > 1 else drawn)
+    sources = Sources(result, provenance, root)
+    shades = shades_of(names_of(result), result.baseline)
+    profile = profiles(result, curves, shades=shades, sources=sources, complete=complete)
+    curves = {key: columns for key, columns in curves.items() if key in drawn}
     points, every_metric = budget_of_points(result, curves)
-    shades = _html.colours(result)
     cells = []
     for cell in result.cells:
-        names = [arm.name for arm in result.arms if (arm.workload, arm.budget) == (cell.workload, cell.budget)]
+        shown = {key[0] for key in drawn if key[1:3] == (cell.workload, cell.budget)}
+        names = [arm.name for arm in result.arms if arm.name in shown and _in(arm, cell)]
         thinned = thin_cell(cell, names, curves, points=points, metrics=None if every_metric else (cell.metric,))
         cells.append(
             {
@@ -73,20 +100,35 @@ def page(result: ComparisonResult, curves: Curves, *, commands: Sequence[str], p
                 "colours": [shades[name] for name in names],
                 "baseline": result.baseline,
                 "lowerIsBetter": cell.lower_is_better,
+                "pair": cell.pair,
                 **thinned,
             }
         )
+    charts = [
+        left_out(result, cell, drawn) if data["series"] else None
+        for cell, data in zip(result.cells, cells, strict=True)
+    ]
     parts = {
-        "title": _html.text(_html.title(result)),
-        "style": (assets / "report.css").read_text(encoding="utf-8"),
-        "body": _html.body(result, [bool(cell["series"]) for cell in cells], commands, provenance),
+        "title": text(heading(result)),
+        "style": _asset("report.css"),
+        "body": body(
+            result, charts=charts, profiles=profile, commands=commands, provenance=provenance, sources=sources
+        ),
         "data": embedded_json(cells),
-        "script": (assets / "report.js").read_text(encoding="utf-8"),
+        "script": _asset("draw.js") + _asset("curves.js") + _asset("report.js"),
     }
-    document = (assets / "report.html").read_text(encoding="utf-8")
+    document = _asset("report.html")
     # Split, not replaced one after the other: what is filled in may itself contain a marker.
     pieces = document.split("%%")
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def _asset(name: str) -> str:
+    return (importlib.resources.files("tutelage.comparison") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _in(arm: ArmSummary, cell: Cell) -> bool:
+    return (arm.workload, arm.budget) == (cell.workload, cell.budget)
 
 
 def embedded_json(value: Any) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tutelage.training.order import EpochOrder, ExampleOrder
     from tutelage.training.query import query_runs
     from tutelage.training.recipe import Recipe
+    from tutelage.training.recipe_file import RecipeFile
     from tutelage.training.result import RunResult
 
 _LAZY = {
@@ -22,6 +23,7 @@ _LAZY = {
     "EpochOrder": "order",
     "ExampleOrder": "order",
     "Recipe": "recipe",
+    "RecipeFile": "recipe_file",
     "RunRecord": "folder",
     "RunResult": "result",
     "RunState": "callbacks",
@@ -39,6 +41,7 @@ __all__ = [
     "EpochOrder",
     "ExampleOrder",
     "Recipe",
+    "RecipeFile",
     "RunRecord",
     "RunResult",
     "RunState",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import logging
-import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -153,15 +151,15 @@ def compare_from(
     words += ["--baseline", chosen]
     words += ["--margin", f"{margin:g}"] if margin else []
     words += ["--confidence", f"{confidence:g}"] if confidence != 0.95 else []
-    result = summarise(
+    return summarise(
         imported.runs,
         baseline=chosen,
         margin=margin,
         confidence=confidence,
         notes=imported.notes,
         declaration={"from": [str(path) for path in given], "command": shlex.join(words)},
+        paired_by=imported.paired_by,
     )
-    return _in_items(result, {cell for cell, unit in imported.paired_by.items() if unit == "item"})
 
 
 def _paths(paths: Paths) -> list[Path]:
@@ -180,29 +178,3 @@ def _import(
     imported = to_outcomes(readings, metric=metric, lower_is_better=lower_is_better, pairs=pairs)
     imported.notes[:0] = remarks
     return imported
-
-
-def _in_items(result: ComparisonResult, cells: set[tuple[str, str]]) -> ComparisonResult:
-    """Say "items" where the pairs of a cell are items: the statistics below know pairs by seed only."""
-
-    def say(text: str) -> str:
-        return re.sub(r"(?<![\w-])seed(s?)(?![\w-])", r"item\1", text)
-
-    def told(part: object) -> bool:
-        return (getattr(part, "workload", ""), getattr(part, "budget", "")) in cells
-
-    if not cells:
-        return result
-    changed = tuple(
-        dataclasses.replace(cell, conclusion=say(cell.conclusion), pair="item") if told(cell) else cell
-        for cell in result.cells
-    )
-    return dataclasses.replace(
-        result,
-        conclusion=" ".join(cell.conclusion for cell in changed),
-        cells=changed,
-        comparisons=tuple(
-            dataclasses.replace(item, sentence=say(item.sentence), note=say(item.note)) if told(item) else item
-            for item in result.comparisons
-        ),
-    )
