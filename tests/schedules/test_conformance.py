@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from tests.schedules.cases import CASES
+from tests.schedules.foreign import Foreign
 
 import tutelage.schedules
 from tutelage.schedules import Constant, Linear, Phases, Schedule
@@ -193,6 +194,15 @@ def test_the_suite_finds_a_mutable_schedule_and_a_false_repr():
 
     with pytest.raises(AssertionError, match="builds another schedule"):
         check_schedule(Liar(peak=1.0, total_steps=10))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_arrays_of_another_library_stay_in_it(name):
+    schedule = make(name)
+    steps = np.arange(60)
+    rates = schedule(Foreign(steps))
+    assert isinstance(rates, Foreign)
+    np.testing.assert_allclose(rates.values, schedule(steps), rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

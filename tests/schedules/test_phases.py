@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.schedules.foreign import Foreign
 
 from tutelage.schedules import UBA, WSD, Constant, Cosine, Decay, Linear, Phases, Schedule, from_spec
 from tutelage.testing import check_schedule
@@ -137,6 +138,14 @@ def test_functions_of_the_user():
     assert Phases(schedules=(math_like,), lengths=(None,), starts=(4,)).peak == 0.1
     assert Phases(schedules=(lambda step: step / 10.0,), lengths=(None,), starts=(4,)).peak == 0.4
     assert Phases(schedules=(lambda step: step / 10.0,), lengths=(4,), starts=(2,)).peak == 0.6
+
+
+def test_arrays_of_another_library_go_through_every_phase():
+    joined = Phases(schedules=(math_like, Constant(peak=0.4), Linear(peak=0.3, total_steps=4)), lengths=(3, 2, 4))
+    rates = joined(Foreign(np.arange(10)))
+    np.testing.assert_allclose(
+        rates.values, [0.5, 0.25, 0.5 / 3, 0.4, 0.4, 0.3, 0.225, 0.15, 0.075, 0.0], rtol=1e-14, atol=1e-16
+    )
 
 
 def test_functions_give_float64_and_show_as_themselves():
