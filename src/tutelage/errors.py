@@ -34,6 +34,10 @@ class CorruptRun(TutelageError):
     """A run folder or checkpoint that is damaged or does not belong to the run asked for."""
 
 
+class NotReady(TutelageError, RuntimeError):
+    """A forecast that was asked for before the data allow one; says what is missing."""
+
+
 class MissingExtra(TutelageError, ImportError):
     """An optional dependency that is not installed; names the extra that brings it."""
 

@@ -20,6 +20,7 @@ FAMILIES: Mapping[str, str] = {
     "optimizers": "how are the weights moved?",
     "workloads": "what is learned, and how is learning measured?",
     "curricula": "which examples now?",
+    "forecast": "where will this end?",
 }
 
 

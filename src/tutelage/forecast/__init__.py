@@ -2,8 +2,54 @@
 
 >>> round(exp_forecast([1 + 2 * 0.98**t for t in range(100)], horizon=1000).value, 4)
 1.0
+>>> names()
+['annealing', 'last-value', 'multi-power', 'power']
 """
 
+from tutelage.forecast._parts import PARTS
+from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
+from tutelage.forecast.best_schedule import BestSchedule, Gain, best_schedule, refits
+from tutelage.forecast.curve import LossCurve
 from tutelage.forecast.exponential import Forecast, clean_spikes, exp_forecast
+from tutelage.forecast.forecaster import BackTest, CurveForecast, back_tests, forecast, from_spec
+from tutelage.forecast.held_out import HeldOutError, held_out_error, relative_noise
+from tutelage.forecast.law import CurveFitter, CurveLaw, LawFit, mean_absolute_percentage_error
+from tutelage.forecast.steps_power import LastValue, StepsPower, StepsPowerLaw
+from tutelage.registry import entries
 
-__all__ = ["Forecast", "clean_spikes", "exp_forecast"]
+__all__ = [
+    "PARTS",
+    "Annealing",
+    "AnnealingLaw",
+    "BackTest",
+    "BestSchedule",
+    "CurveFitter",
+    "CurveForecast",
+    "CurveLaw",
+    "Forecast",
+    "Gain",
+    "HeldOutError",
+    "LastValue",
+    "LawFit",
+    "LossCurve",
+    "StepsPower",
+    "StepsPowerLaw",
+    "back_tests",
+    "best_schedule",
+    "clean_spikes",
+    "exp_forecast",
+    "forecast",
+    "from_spec",
+    "held_out_error",
+    "lr_areas",
+    "mean_absolute_percentage_error",
+    "names",
+    "refits",
+    "relative_noise",
+    "scaled_decay",
+]
+
+
+def names() -> list[str]:
+    """Return the spec names of all laws of loss curves, plug-ins included."""
+    return list(entries("forecast"))

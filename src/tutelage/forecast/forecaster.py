@@ -1,0 +1,343 @@
+"""From the curve so far to the curve to come: a law, what back-tests say about it, and an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from tutelage.forecast.curve import Floats, LossCurve, Steps, check_rates
+from tutelage.forecast.law import CurveFitter, LawFit, check_curves, log_residuals
+from tutelage.registry import find
+from tutelage.specs import build, parse_spec
+
+#: What ``"auto"`` chooses from, the most detailed first.
+AUTO = ("annealing", "power")
+
+#: Shares of what was observed at which the fit is repeated, to see how it does on the rest.
+CUTS = (0.5, 0.65, 0.8)
+#: Groups of points that the rest of a curve is averaged in, so that noise is not taken for error.
+_GROUPS = 4
+#: What the errors of a back-test are worth: two cuts more, off by 1.2 % an e-fold of updates, are added to them. The
+#: figure, like the two shares below, was set on the 25M curves of the multi-power law's authors.
+_USUAL_DRIFT, _USUAL_WEIGHT = 0.012, 2.0
+#: Uncertainty of an annealing that was not seen, as a share of its effect: where other annealing was, and where none.
+UNSEEN_KNOWN, UNSEEN_ASSUMED = 0.1, 0.35
+#: A law of fewer parameters, or one that ignores the rates, is taken only where its error is below this share.
+_CLEARLY = 0.8
+_FORECAST_POINTS = 200
+#: Scales a median absolute deviation to the standard deviation of normal noise.
+_NORMAL = 1.4826
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """How a law, fitted to the start of what was observed, did on the rest of it.
+
+    Args:
+        cut: Last update that was fitted.
+        horizon: Logarithm of the ratio of updates, mean over each group of points, shape ``(groups,)``.
+        error: Mean logarithm of predicted over observed losses in each group.
+        points: Points in each group.
+    """
+
+    cut: int
+    horizon: Floats
+    error: Floats
+    points: Floats
+
+
+@dataclass(frozen=True)
+class CurveForecast:
+    """A forecast of a loss curve.
+
+    Args:
+        steps: Updates made, shape ``(points,)``.
+        mean: Loss expected after them, in nats.
+        low: Lower end of the interval.
+        high: Upper end.
+        level: Share of logged losses that the interval should contain.
+        fit: The fitted law.
+        drift: Relative error an e-fold of updates beyond the observed ones that the back-tests show, and that was taken
+            out of ``mean``; 0 where nothing was.
+        back_tests: The back-tests.
+        scores: By law that was tried, the mean absolute error of its back-tests, in percent.
+        notes: Remarks a reader must see.
+    """
+
+    steps: Steps
+    mean: Floats
+    low: Floats
+    high: Floats
+    level: float
+    fit: LawFit
+    drift: float
+    back_tests: tuple[BackTest, ...]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def forecast(
+    curves: Sequence[LossCurve] | LossCurve,
+    *,
+    law: str = "auto",
+    rates: ArrayLike | None = None,
+    warmup: int | None = None,
+    steps: ArrayLike | None = None,
+    level: float = 0.8,
+    correct: bool | None = None,
+) -> CurveForecast:
+    """Forecast a loss curve: that of a run which is under way, or of one under another schedule.
+
+    **Formula**: a law gives ``L(s)``. It is fitted again to the first 50, 65 and 80 % of what was observed, and its log
+    errors ``e`` on the rest, in groups ``h = log(s / cut)`` updates ahead, say how far it drifts and how widely it
+    scatters::
+
+        b        = sum e h / sum h^2
+        drift    = b b^2 / (b^2 + v),    v the variance of b, from its scatter over the three and from the noise
+        mean     = L(s) exp(-drift h),   h = max(0, log(s / last observed update))
+        sd^2     = noise^2 + scatter^2 h^2 + (u a)^2
+        interval = mean exp(-+ q sd)
+
+    ``noise`` is that of a logged loss about the law. ``scatter^2`` is the mean square of ``(e - drift h) / h`` without
+    the noise, with two back-tests of 1.2 % added, and a quarter of ``drift^2``. ``a`` is the log ratio of the losses
+    with and without the annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where
+    none was. ``q`` is the normal quantile of ``level``.
+
+    Args:
+        curves: What was observed: one run, or several of the same model, data, batch size and optimizer.
+        law: Spec of a law, such as ``"annealing"``, ``"annealing:lam=free"``, ``"multi-power"``, ``"power"``,
+            ``"last-value"``; ``"auto"`` takes the one that does best in the back-tests.
+        rates: Rate of every update of the run to forecast, shape ``(updates,)``; that of the first curve if not given.
+        warmup: Its updates of warm-up; those of the first curve if neither is given, else 0.
+        steps: Updates to forecast, 1 to ``len(rates)``; those after the observed ones if ``rates`` are the first
+            curve's, at most 200 of them, else 200 over the run.
+        level: Share of logged losses that the interval should contain, in (0, 1).
+        correct: Whether the drift is taken out; for ``"auto"`` alone if not given.
+
+    Raises:
+        ConfigError: An unknown option of a law, or a value it does not take.
+        UnknownPart: No such law.
+        ValueError: Too few points, or an argument out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from tutelage.forecast import AnnealingLaw
+        >>> rates = np.full(2000, 1e-3)
+        >>> truth = AnnealingLaw(L0=2.0, A=0.5, alpha=0.5, C=0.05, lam=0.99).predict(rates)
+        >>> noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(50))
+        >>> seen = np.arange(20, 1001, 20)[:50]
+        >>> curve = LossCurve.of(steps=seen, losses=truth[seen - 1] * noise[: len(seen)], rates=rates)
+        >>> found = forecast(curve, law="annealing", steps=[2000])
+        >>> bool(found.low[0] < truth[-1] < found.high[0])
+        True
+
+    Use with:
+        ``tutelage forecast``; the curve of any trainer.
+
+    Helps / does not help:
+        The tables of back-tests in the documentation say how far off it is. Nothing here foresees a divergence, a
+        change of data, or an optimizer that is changed on the way.
+
+    Relations:
+        :class:`AnnealingLaw`, :class:`MultiPowerLaw`, :class:`StepsPowerLaw`; :func:`exp_forecast` for a short series
+        at one rate.
+
+    Source:
+        The laws' own papers; drift and interval are ours.
+    """
+    observed = [curves] if isinstance(curves, LossCurve) else list(curves)
+    if not 0 < level < 1:
+        raise ValueError(f"forecast: level must be in (0, 1), got {level}.")
+    if not observed:
+        raise ValueError("forecast: curves must hold at least one curve.")
+    planned, held, at = _plan(observed, rates, warmup, steps)
+    correct = law == "auto" if correct is None else correct
+    from_spec("power" if law == "auto" else law)  # a misspelt law is refused before anything is said about the curve
+    still = not _falls(observed)
+    if still:
+        law = "last-value"
+    fits = _fit_all(observed) if law == "auto" else {law: from_spec(law).fit(observed)}
+    trials = {spec: back_tests(observed, from_spec(spec)) for spec in fits}
+    scores = {spec: _score(tests) for spec, tests in trials.items() if tests}
+    chosen = _choose(tuple(fits), scores)
+    fit = fits[chosen]
+    notes = list(fit.notes)
+    if still:
+        notes.append("The loss does not fall; laws of learning do not apply, and the last value is the forecast.")
+    tests = trials[chosen]
+    if not tests:
+        notes.append("Too few points for a back-test; the interval rests on what is usual.")
+    last = max(int(curve.steps[-1]) for curve in observed)
+    noise = _noise(fit, observed)
+    drift, scatter = _drift(tests, noise)
+    if still or not correct:
+        drift, scatter = 0.0, math.hypot(drift, scatter)
+    horizon = np.maximum(0.0, np.log(at / last))
+    mean = fit.predict(planned, at, warmup=held) * np.exp(-drift * horizon)
+    share = UNSEEN_ASSUMED if fit.assumed else UNSEEN_KNOWN
+    unseen = share * np.abs(_unseen(fit, observed, planned, at, held))
+    half = math.sqrt(2) * float(special.erfinv(level)) * np.sqrt(noise**2 + (scatter * horizon) ** 2 + unseen**2)
+    if at.max() > 5 * last:
+        notes.append(f"The forecast goes {at.max() / last:.1f} times as far as what was observed; treat it as a guess.")
+    return CurveForecast(
+        steps=at,
+        mean=mean,
+        low=mean * np.exp(-half),
+        high=mean * np.exp(half),
+        level=level,
+        fit=fit,
+        drift=drift,
+        back_tests=tuple(tests),
+        scores=scores,
+        notes=tuple(notes),
+    )
+
+
+def from_spec(spec: str) -> CurveFitter:
+    """Return the part a spec such as ``annealing:lam=free`` names.
+
+    Raises:
+        UnknownPart: No such law; names the nearest.
+        ConfigError: Every fault of the spec in one message.
+    """
+    parsed = parse_spec(spec)
+    part: CurveFitter = build(find("forecast", parsed.name).load(), parsed)
+    return part
+
+
+def back_tests(curves: Sequence[LossCurve], law: CurveFitter) -> list[BackTest]:
+    """Fit a law to the start of what was observed and see how it does on the rest, for each of three starts.
+
+    Args:
+        curves: What was observed; all are cut at the same share of the longest.
+        law: The part that fits.
+
+    Returns:
+        A back-test for each start of 50, 65 and 80 % that leaves enough points to fit.
+    """
+    found = []
+    last = max(int(curve.steps[-1]) for curve in curves)
+    # What the fit to all of it leaves out at the start is left out of these fits too: the first losses would tilt them.
+    early = getattr(law, "skip", 0.0)
+    curves = [curve.where(curve.steps > early * curve.steps[-1]) for curve in curves]
+    for share in CUTS:
+        cut = int(share * last)
+        seen = [curve.until(cut) for curve in curves if curve.steps[0] <= cut]
+        rest = [curve.where(curve.steps > cut) for curve in curves if curve.steps[-1] > cut]
+        try:
+            fit = law.fit(seen)
+        except ValueError:
+            continue  # too little for this law yet
+        groups: list[tuple[float, float, int]] = []
+        for curve in rest:
+            error = log_residuals(fit.law, [curve])
+            ahead = np.log(curve.steps / cut)
+            for group in np.array_split(np.arange(len(error)), min(_GROUPS, len(error))):
+                groups.append((float(ahead[group].mean()), float(error[group].mean()), len(group)))
+        horizon, mean, points = (np.array(column, dtype=np.float64) for column in zip(*groups, strict=True))
+        found.append(BackTest(cut, horizon, mean, points))
+    return found
+
+
+def _plan(
+    curves: Sequence[LossCurve], rates: ArrayLike | None, warmup: int | None, steps: ArrayLike | None
+) -> tuple[Floats, int, Steps]:
+    """Return the rates of the run to forecast, its warm-up and the updates to forecast."""
+    first = curves[0]
+    planned = first.rates if rates is None else np.asarray(rates, dtype=np.float64)
+    check_rates(planned, name="forecast")
+    held = (first.warmup if rates is None else 0) if warmup is None else warmup
+    if not 0 <= held < len(planned):
+        raise ValueError(f"forecast: warmup must be 0 to {len(planned) - 1}, got {held}.")
+    if steps is not None:
+        at = np.atleast_1d(np.asarray(steps, dtype=np.int64))
+        if not (at.size and at.min() >= 1 and at.max() <= len(planned)):
+            raise ValueError(f"forecast: steps must be 1 to {len(planned)}, the number of rates, got {steps}.")
+        return planned, held, at
+    # The very first losses of a run are no matter of these laws.
+    start = int(first.steps[-1]) + 1 if rates is None else max(held, len(planned) // 20) + 1
+    start = min(start, len(planned))
+    return planned, held, np.unique(np.linspace(start, len(planned), _FORECAST_POINTS).astype(np.int64))
+
+
+def _falls(curves: Sequence[LossCurve]) -> bool:
+    """Return whether the longest curve's last third lies below its first third."""
+    longest = max(curves, key=lambda curve: int(curve.steps[-1]))
+    third = max(1, len(longest.losses) // 3)
+    first, last = longest.losses[:third], longest.losses[-third:]
+    return len(longest.losses) < 3 or bool(np.median(last) < np.median(first) * (1 - 1e-9))
+
+
+def _noise(fit: LawFit, curves: Sequence[LossCurve]) -> float:
+    """Return the standard deviation of the log residuals, robustly: spikes do not count."""
+    residuals = log_residuals(fit.law, check_curves(curves, "forecast", skip=0.1, fewest=1))
+    return _NORMAL * float(np.median(np.abs(residuals - np.median(residuals))))
+
+
+def _drift(tests: Sequence[BackTest], noise: float) -> tuple[float, float]:
+    """Return drift and scatter an e-fold of updates."""
+    if not tests:
+        return 0.0, _USUAL_DRIFT
+    horizon, error, points = (
+        np.concatenate([getattr(test, name) for test in tests]) for name in ("horizon", "error", "points")
+    )
+    slope = float(error @ horizon) / float(horizon @ horizon)
+    each = [float(test.error @ test.horizon) / float(test.horizon @ test.horizon) for test in tests]
+    doubt = float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else _USUAL_DRIFT**2
+    doubt += noise**2 * float(np.sum(horizon**2 / points)) / float(horizon @ horizon) ** 2
+    drift = slope * slope**2 / (slope**2 + doubt) if slope else 0.0
+    left = np.maximum(0.0, (error - drift * horizon) ** 2 - noise**2 / points) / horizon**2
+    weight = len(tests) + _USUAL_WEIGHT
+    scatter = (len(tests) * float(left.mean()) + _USUAL_WEIGHT * _USUAL_DRIFT**2) / weight
+    # Half of what was taken out is doubted: an error of the past need not go on.
+    return drift, math.sqrt(scatter + (drift / 2) ** 2)
+
+
+def _score(tests: Sequence[BackTest]) -> float:
+    """Return the mean absolute error of back-tests in percent."""
+    return 100 * float(np.mean(np.concatenate([np.abs(test.error) for test in tests])))
+
+
+def _fit_all(curves: Sequence[LossCurve]) -> dict[str, LawFit]:
+    """Return the fits of all laws of :data:`AUTO` that these curves have enough points for, in its order."""
+    found, refused = {}, []
+    for spec in AUTO:
+        try:
+            found[spec] = from_spec(spec).fit(curves)
+        except ValueError as error:
+            refused.append(error)
+    if not found:
+        raise refused[-1]
+    return found
+
+
+def _choose(specs: Sequence[str], scores: Mapping[str, float]) -> str:
+    """Return the first law, unless the back-tests of a later one are clearly better."""
+    chosen = specs[0]
+    for spec in specs[1:]:
+        if scores.get(spec, math.inf) < _CLEARLY * scores.get(chosen, 0.0):
+            chosen = spec
+    return chosen
+
+
+def _unseen(fit: LawFit, curves: Sequence[LossCurve], planned: Floats, at: Steps, warmup: int) -> Floats:
+    """Return by how much, in log loss, the forecast rests on changes of the rate after what was observed of that run.
+
+    For a run under way the rates to come are held at the last one; for another one all are held at its peak.
+    """
+    held = planned.copy()
+    seen = curves[0]
+    same = len(planned) >= seen.steps[-1] and np.array_equal(planned[: seen.steps[-1]], seen.rates[: seen.steps[-1]])
+    if same:
+        held[seen.steps[-1] :] = planned[seen.steps[-1] - 1]
+    else:
+        held[:] = planned.max()
+    difference: Floats = np.log(fit.predict(planned, at, warmup=warmup)) - np.log(
+        fit.predict(held, at, warmup=warmup if same else 0)
+    )
+    return difference
