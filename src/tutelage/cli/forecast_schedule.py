@@ -72,7 +72,7 @@ def best_schedule(
         lines = "".join(f"{step},{rate:.8g}\n" for step, rate in enumerate(found.rates, 1))
         write_atomically(out, f"step,lr\n{lines}")
     if plot is not None:
-        from tutelage.schedules import plot_rates
+        from tutelage.schedules._plot import plot_rates
 
         plot_rates({"best": found.rates}, plot)
     if json_output:

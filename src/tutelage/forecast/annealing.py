@@ -333,5 +333,4 @@ def _solve(matrix: Floats, wished: Floats) -> Floats:
     """Return the least-squares solution; a little of the squared length is added, as columns may be alike."""
     product = matrix.T @ matrix
     product[np.diag_indices_from(product)] *= 1 + 1e-10
-    solution: Floats = np.linalg.solve(product, matrix.T @ wished)
-    return solution
+    return np.asarray(np.linalg.solve(product, matrix.T @ wished), dtype=np.float64)

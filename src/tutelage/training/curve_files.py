@@ -88,7 +88,7 @@ def read_loss_curve(
     elif path.name == "trainer_state.json":
         columns = _trainer_state(path)
     else:
-        columns = _table(path, loss, notes)
+        columns = _table(path, loss, (STEPS, LOSSES if loss is None else (loss,)), notes)
     steps, losses, logged, mine = _pick(path, columns, loss, split, notes)
     given = planned if rates is None else np.asarray(rates, dtype=np.float64)
     usable = np.isfinite(steps) & (steps >= 1)
@@ -109,7 +109,8 @@ def read_loss_curve(
     # Of two rows for a step the later counts: a run that was restarted wrote it again.
     at_step, place = np.unique(steps[::-1], return_index=True)
     if len(at_step) < len(steps):
-        notes.append(f"{len(steps) - len(at_step)} rows repeat a step; the last of each counts.")
+        again = len(steps) - len(at_step)
+        notes.append(f"{again} {'rows repeat' if again > 1 else 'row repeats'} a step; the last of each counts.")
     losses = losses[::-1][place]
     has_rates = given is not None
     if given is None:
@@ -154,10 +155,7 @@ def read_rates(path: str | Path, *, warmup: int | None = None) -> RateFile:
         if not read.has_rates:
             raise DataError(_no_column(path, RATES, {}))
         return RateFile(read.curve.steps, read.curve.rates, read.curve.warmup)
-    columns = _table(path, None, [])
-    for names in (STEPS, RATES):
-        if not any(name in columns for name in names):
-            raise DataError(_no_column(path, names, columns))
+    columns = _table(path, None, (STEPS, RATES), [])
     steps = columns[next(name for name in STEPS if name in columns)]
     logged = columns[next(name for name in RATES if name in columns)]
     known = np.isfinite(steps) & (steps >= 1) & np.isfinite(logged)
@@ -191,7 +189,7 @@ def _pick(
         labels = columns["split"].astype(str)
         names = sorted(set(labels.tolist()))
         held_out = [name for name in names if name != "train" and (labels == name).sum() >= _ENOUGH]
-        wished = split or (held_out or names[-1:])[0]
+        wished = split or (held_out or [name for name in names if name == "train"] or names)[0]
         mine = labels == wished
         if not mine.any():
             raise DataError(f'{path}: no row has split "{wished}"; it has {", ".join(names)}.')
@@ -218,7 +216,7 @@ def _warmup(rates: Column) -> int:
     return rising if rates[rising] > rates[0] else 0
 
 
-def _table(path: Path, loss: str | None, notes: list[str]) -> dict[str, NDArray[Any]]:
+def _table(path: Path, loss: str | None, needs: Sequence[Sequence[str]], notes: list[str]) -> dict[str, NDArray[Any]]:
     """Read the columns that are needed, by DuckDB, which holds no more than those in memory."""
     import duckdb
 
@@ -234,8 +232,9 @@ def _table(path: Path, loss: str | None, notes: list[str]) -> dict[str, NDArray[
         try:
             names = [row[0] for row in connection.execute(f"describe select * from {reader}", [str(path)]).fetchall()]
             wanted = [name for name in names if name in {*STEPS, *LOSSES, *RATES, "split", loss}]
-            if not wanted:
-                raise DataError(_no_column(path, STEPS, dict.fromkeys(names)))
+            for needed in needs:
+                if not any(name in names for name in needed):
+                    raise DataError(_no_column(path, needed, dict.fromkeys(names)))
             rows = connection.execute(f"select count(*) from {reader}", [str(path)]).fetchall()[0][0]
             every = -(-rows // _MOST)
             if every > 1:
