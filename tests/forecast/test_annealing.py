@@ -80,8 +80,12 @@ def test_areas_equal_the_double_sums(rates, lam):
 def test_a_warmup_counts_at_the_rate_that_follows_it(warmup, total):
     rates = np.concatenate([np.linspace(0.1, 1, warmup), np.linspace(1, 0, total - warmup)])
     held = np.concatenate([np.ones(warmup), rates[warmup:]])
-    for one, other in zip(lr_areas(rates, 0.9, warmup=warmup), lr_areas(held, 0.9), strict=True):
+    at_peak = lr_areas(rates, 0.9, warmup=warmup, at_peak=True)
+    for one, other in zip(at_peak, lr_areas(held, 0.9), strict=True):
         np.testing.assert_array_equal(one, other)
+    as_run = lr_areas(rates, 0.9, warmup=warmup)
+    np.testing.assert_array_equal(as_run[0], np.cumsum(rates))
+    np.testing.assert_array_equal(as_run[1], at_peak[1])
 
 
 @pytest.mark.parametrize(
@@ -154,8 +158,8 @@ def test_curves_without_annealing_have_an_assumed_gain_and_say_so():
     fit = Annealing().fit([curve])
     assert fit.assumed
     assert fit.identified["C"] is False
-    assert fit.law.gain(2e-3) == pytest.approx(0.11)
-    assert "0.11 nats were assumed" in fit.notes[0]
+    assert fit.law.gain(2e-3) == pytest.approx(0.036 * float(np.median(curve.losses[-9:])), rel=1e-3)
+    assert "0.099 nats were assumed" in fit.notes[0]
     without = Annealing(assumed_gain=0).fit([curve])
     assert without.law.C == 0
     assert "C was set to 0" in without.notes[0]
@@ -192,7 +196,7 @@ def test_scaled_decay():
         ({"lam": "best"}, "lam must be"),
         ({"delta": 0.0}, "delta must be > 0, got 0.0"),
         ({"skip": 1.0}, r"skip must be in \[0, 1\), got 1.0"),
-        ({"assumed_gain": -1.0}, "assumed_gain must be >= 0 nats, got -1.0"),
+        ({"assumed_gain": -1.0}, "assumed_gain must be a share >= 0, got -1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
@@ -223,17 +227,24 @@ def test_specs():
 # --- published curves ---------------------------------------------------------------------------------------------
 
 
+def at_peak(curve):
+    rates = np.concatenate([np.full(curve.steps[0], curve.rates.max()), curve.rates[curve.steps[0] :]])
+    return LossCurve(curve.steps, curve.losses, rates, 0, curve.name)
+
+
 @pytest.mark.data
 def test_published_curves_of_100m_parameters(shared_data):
     folder = shared_data("curves_mpl") / "100M"
-    fit = Annealing(lam=0.999, skip=0).fit([published(folder, "cosine_24000"), published(folder, "constant_24000")])
+    # The authors count the warm-up, which the files leave out, at the peak.
+    cosine, constant = (at_peak(published(folder, name)) for name in ("cosine_24000", "constant_24000"))
+    fit = Annealing(lam=0.999, skip=0, warmup_at_peak=True).fit([cosine, constant])
     law = fit.law
     assert (law.L0, law.A, law.C, law.alpha) == pytest.approx((2.9071, 0.5929, 0.4687, 0.7586), rel=1e-3)
     # What the authors' procedure gives, in percent.
     expected = {"cosine_72000": 0.101, "wsd_20000_24000": 0.130, "wsdld_20000_24000": 0.124, "wsdcon_9": 0.155}
     expected |= {"wsdcon_18": 0.179, "wsdcon_3": 0.241, "constant_72000": 0.374}
     for name, error in expected.items():
-        found = mean_absolute_percentage_error(law, published(folder, name))
+        found = mean_absolute_percentage_error(law, at_peak(published(folder, name)))
         assert found == pytest.approx(error, abs=0.012), name
 
 
@@ -246,7 +257,9 @@ def test_seven_schedules_that_were_not_fitted(shared_data, size):
     others = sorted(path.stem for path in folder.glob("*.csv") if path.stem not in fitted)
     assert len(others) == 7
     errors = [mean_absolute_percentage_error(fit.law, published(folder, name)) for name in others]
-    assert np.mean(errors) <= 0.25
+    assert np.mean(errors) <= 0.15
+    papers = Annealing(warmup_at_peak=True).fit([published(folder, name) for name in fitted])
+    assert np.mean([mean_absolute_percentage_error(papers.law, published(folder, name)) for name in others]) <= 0.25
 
 
 def test_the_law_of_the_docstring_is_that_of_the_formula():

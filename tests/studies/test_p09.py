@@ -12,7 +12,7 @@ from tutelage.schedules import from_spec
 from tutelage.studies import p09_lr_annealing_law as study
 from tutelage.studies.study import Scale, Setting
 
-LAW = AnnealingLaw(L0=1.5, A=0.2, alpha=0.5, C=0.4, lam=0.98)
+LAW = AnnealingLaw(L0=1.5, A=0.2, alpha=0.5, C=0.4, lam=0.98, warmup_at_peak=True)
 
 
 def curves(noise: float = 0.0, seed: int = 0) -> dict[str, LossCurve]:
@@ -32,6 +32,7 @@ def test_a_law_that_is_right_supports_every_claim() -> None:
     assert found.effects["one curve"][3] == pytest.approx(0.005, abs=1e-4)
     assert found.effects["rival"][3] == pytest.approx(1 / 3, abs=0.02)
     assert found.effects["ranks"][3] == pytest.approx(0.5)
+    assert found.effects["warm-up"][3] < 0  # this law was made with the warm-up at the peak
 
 
 def test_errors_are_means_of_the_unseen_arms() -> None:

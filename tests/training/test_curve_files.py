@@ -22,7 +22,8 @@ def check(read):
     assert read.curve.steps.tolist() == [10, 20, 30]
     assert read.curve.losses.tolist() == [4.0, 3.7, 3.5]
     assert read.has_rates
-    np.testing.assert_allclose(read.curve.rates[[0, 9, 19, 24, 29]], [1e-3, 1e-3, 1e-3, 7.5e-4, 5e-4])
+    # Half of the peak in one stride of the log is a jump, which falls in its middle.
+    np.testing.assert_allclose(read.curve.rates[[0, 9, 19, 24, 25, 29]], [1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4])
 
 
 def test_every_kind_of_table(tmp_path):

@@ -89,11 +89,11 @@ def curve(
     elif wished is None and rest:
         wished = rest[0].steps
     found = forecast(seen, law=law, rates=rates, warmup=held, steps=wished, level=level, correct=correct)
-    held_out = [(one, _error_on(found, seen, one, correct)) for one in rest]
+    held_out = [(one, _error_on(found, seen, one)) for one in rest]
     others = [
         _read(path, loss=loss, split=split, schedule=None, steps=None, warmup=warmup) for path in predict_on or []
     ]
-    unseen = {str(one.curve.name): _error_on(found, seen, one.curve, correct) for one in others}
+    unseen = {one.curve.name: _error_on(found, seen, one.curve) for one in others}
     if plot is not None:
         plot_forecast(found, plot, observed=seen, held_out=[*rest, *(one.curve for one in others)])
     notes = [*(f"{path}: {note}" for path, one in zip(files, read, strict=True) for note in one.notes), *found.notes]
@@ -187,7 +187,7 @@ def _wished(
     return made.to_array(), warmup if warmup is not None else made.warmup, None
 
 
-def _error_on(found: CurveForecast, seen: Sequence[LossCurve], one: LossCurve, correct: bool | None) -> HeldOutError:
+def _error_on(found: CurveForecast, seen: Sequence[LossCurve], one: LossCurve) -> HeldOutError:
     """Return the error of the same forecast on another curve."""
     import numpy as np
 

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tutelage.forecast.annealing import USUAL_GAIN_SHARE
 from tutelage.forecast.curve import Floats, LossCurve, Steps, check_rates
 from tutelage.forecast.law import CurveFitter, LawFit, check_curves, log_residuals
 from tutelage.registry import find
 from tutelage.specs import build, parse_spec
 
 #: What ``"auto"`` chooses from, the most detailed first.
-AUTO = ("annealing", "power")
+AUTO = ("multi-power", "annealing", "power")
 
 #: Shares of what was observed at which the fit is repeated, to see how it does on the rest.
 CUTS = (0.5, 0.65, 0.8)
@@ -117,7 +118,8 @@ def forecast(
         steps: Updates to forecast, 1 to ``len(rates)``; those after the observed ones if ``rates`` are the first
             curve's, at most 200 of them, else 200 over the run.
         level: Share of logged losses that the interval should contain, in (0, 1).
-        correct: Whether the drift is taken out; for ``"auto"`` alone if not given.
+        correct: Whether the drift is taken out; if not given, for ``"auto"`` on one run that is under way, which
+            is what it was tested on.
 
     Raises:
         ConfigError: An unknown option of a law, or a value it does not take.
@@ -156,7 +158,8 @@ def forecast(
     if not observed:
         raise ValueError("forecast: curves must hold at least one curve.")
     planned, held, at = _plan(observed, rates, warmup, steps)
-    correct = law == "auto" if correct is None else correct
+    if correct is None:
+        correct = law == "auto" and rates is None and len(observed) == 1
     from_spec("power" if law == "auto" else law)  # a misspelt law is refused before anything is said about the curve
     still = not _falls(observed)
     if still:
@@ -164,7 +167,7 @@ def forecast(
     fits = _fit_all(observed) if law == "auto" else {law: from_spec(law).fit(observed)}
     trials = {spec: back_tests(observed, from_spec(spec)) for spec in fits}
     scores = {spec: _score(tests) for spec, tests in trials.items() if tests}
-    chosen = _choose(tuple(fits), scores)
+    chosen = _choose(fits, scores)
     fit = fits[chosen]
     notes = list(fit.notes)
     if still:
@@ -180,7 +183,7 @@ def forecast(
     horizon = np.maximum(0.0, np.log(at / last))
     mean = fit.predict(planned, at, warmup=held) * np.exp(-drift * horizon)
     share = UNSEEN_ASSUMED if fit.assumed else UNSEEN_KNOWN
-    unseen = share * np.abs(_unseen(fit, observed, planned, at, held))
+    unseen = share * _unseen(fit, observed, planned, at, held)
     half = math.sqrt(2) * float(special.erfinv(level)) * np.sqrt(noise**2 + (scatter * horizon) ** 2 + unseen**2)
     if at.max() > 5 * last:
         notes.append(f"The forecast goes {at.max() / last:.1f} times as far as what was observed; treat it as a guess.")
@@ -316,8 +319,13 @@ def _fit_all(curves: Sequence[LossCurve]) -> dict[str, LawFit]:
     return found
 
 
-def _choose(specs: Sequence[str], scores: Mapping[str, float]) -> str:
-    """Return the first law, unless the back-tests of a later one are clearly better."""
+def _choose(fits: Mapping[str, LawFit], scores: Mapping[str, float]) -> str:
+    """Return the first law, unless the back-tests of a later one are clearly better.
+
+    Back-tests say nothing about an annealing that none of the curves has shown. There the multi-power law is left out:
+    it has to assume its shape as well as its size.
+    """
+    specs = [spec for spec in fits if spec != "multi-power" or not fits[spec].assumed or len(fits) == 1]
     chosen = specs[0]
     for spec in specs[1:]:
         if scores.get(spec, math.inf) < _CLEARLY * scores.get(chosen, 0.0):
@@ -337,7 +345,10 @@ def _unseen(fit: LawFit, curves: Sequence[LossCurve], planned: Floats, at: Steps
         held[seen.steps[-1] :] = planned[seen.steps[-1] - 1]
     else:
         held[:] = planned.max()
-    difference: Floats = np.log(fit.predict(planned, at, warmup=warmup)) - np.log(
-        fit.predict(held, at, warmup=warmup if same else 0)
-    )
-    return difference
+    told = np.maximum(fit.predict(planned, at, warmup=warmup), 1e-9)
+    without = np.maximum(fit.predict(held, at, warmup=warmup if same else 0), 1e-9)
+    effect: Floats = np.abs(np.log(told / without))
+    if fit.assumed:
+        # How fast an annealing tells was assumed too: it may have told in full.
+        effect = np.maximum(effect, USUAL_GAIN_SHARE * np.maximum(0.0, 1 - planned[at - 1] / held[at - 1]))
+    return effect

@@ -56,14 +56,16 @@ def summarised(curves: Mapping[int, Mapping[str, LossCurve]]) -> Measured:
 
     from tutelage.forecast import Annealing, StepsPower
 
-    effects: dict[str, dict[int, float]] = {name: {} for name in ("headline", "rival", "one curve", "ranks")}
+    papers = Annealing(warmup_at_peak=True)
+    effects: dict[str, dict[int, float]] = {name: {} for name in ("headline", "rival", "one curve", "ranks", "warm-up")}
     table = {}
     for seed, arms in curves.items():
         both = [arms[name] for name in FITTED]
-        law = Annealing().fit(both)
+        law = papers.fit(both)
         errors = errors_on(law.law, [arms[name] for name in UNSEEN])
         rival = errors_on(StepsPower().fit(both).law, [arms[name] for name in UNSEEN])
-        single = errors_on(Annealing().fit([arms[FITTED[0]]]).law, [arms[name] for name in (*UNSEEN, FITTED[1])])
+        single = errors_on(papers.fit([arms[FITTED[0]]]).law, [arms[name] for name in (*UNSEEN, FITTED[1])])
+        as_run = errors_on(Annealing().fit(both).law, [arms[name] for name in UNSEEN])
         ends = {name: float(law.predict(c.rates, c.steps[-1:], warmup=c.warmup)[0]) for name, c in arms.items()}
         true_ends = {name: float(c.losses[-1]) for name, c in arms.items()}
         tau = stats.kendalltau([ends[name] for name in arms], [true_ends[name] for name in arms]).statistic
@@ -71,10 +73,12 @@ def summarised(curves: Mapping[int, Mapping[str, LossCurve]]) -> Measured:
         effects["rival"][seed] = RIVAL_SHARE - float(np.mean(errors) / np.mean(rival))
         effects["one curve"][seed] = WITHIN - float(np.mean(single))
         effects["ranks"][seed] = float(tau) - 0.5
+        effects["warm-up"][seed] = float(np.mean(errors) - np.mean(as_run))
         table[str(seed)] = {
             "params": law.law.params(),
             "fit_error": law.mape / 100,
             "errors": dict(zip(UNSEEN, errors, strict=True)),
+            "warmup_as_run_errors": dict(zip(UNSEEN, as_run, strict=True)),
             "power_law_errors": dict(zip(UNSEEN, rival, strict=True)),
             "cosine_alone_errors": dict(zip((*UNSEEN, FITTED[1]), single, strict=True)),
             "final_losses": true_ends,
@@ -101,6 +105,7 @@ def published() -> dict[str, Any]:
         folder = find_folder("curves_mpl", [f"{size}/cosine_24000.csv" for size in PUBLISHED_SIZES])
     except DataNotFound as error:
         return {"absent": str(error)}
+    papers = Annealing(warmup_at_peak=True)
     found: dict[str, Any] = {}
     for size in PUBLISHED_SIZES:
         curves = {
@@ -108,9 +113,10 @@ def published() -> dict[str, Any]:
         }
         fitted = [curves[name] for name in PUBLISHED_FITTED]
         laws = {
-            "annealing": Annealing().fit(fitted),
+            "annealing": papers.fit(fitted),
+            "annealing, warm-up as run": Annealing().fit(fitted),
+            "annealing, cosine alone": papers.fit(fitted[:1]),
             "power": StepsPower().fit(fitted),
-            "annealing, cosine alone": Annealing().fit(fitted[:1]),
         }
         found[size] = {
             name: {
@@ -159,6 +165,10 @@ STUDY = Study(
             sentence="It ranks the five schedules by their final loss: Kendall's tau at least 0.5",
             margin=0.0,
             unit="Kendall's tau",
+        ),
+        "warm-up": Claim(
+            sentence="Counting the warm-up at its own rates, unlike the paper, lowers the error of the headline",
+            margin=0.0,
         ),
     },
     arms={

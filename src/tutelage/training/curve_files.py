@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tutelage.errors import DataError, DataNotFound, MissingExtra, did_you_mean
 from tutelage.forecast import LossCurve
+from tutelage.forecast.logged_rates import logged_rates
 
 Column = NDArray[np.float64]
 
@@ -53,8 +54,8 @@ def read_loss_curve(
 
     Takes CSV (also gzipped), TSV, Parquet or JSON Lines with columns ``step``, ``lr``, ``loss`` and perhaps ``split``;
     the history that Weights & Biases exports; ``trainer_state.json``; a folder of TensorBoard event files; a run folder
-    of this library. Rates logged every n updates are interpolated linearly; before the first they are held at it, which
-    is how laws of annealing count a warm-up.
+    of this library. Rates logged every n updates are interpolated by :func:`tutelage.forecast.logged_rates`, which
+    also tells the warm-up that a log does not show.
 
     Args:
         path: File or folder.
@@ -74,7 +75,7 @@ def read_loss_curve(
         >>> _ = table.write_text("step,lr,loss\n10,0.001,4.0\n30,0.0005,3.5\n20,0.001,3.7\n")
         >>> read = read_loss_curve(table)
         >>> read.curve.losses.tolist(), read.curve.rates[[9, 19, 24, 29]].tolist(), read.notes
-        ([4.0, 3.7, 3.5], [0.001, 0.001, 0.00075, 0.0005], ('Rows were not in order of step; they were sorted.',))
+        ([4.0, 3.7, 3.5], [0.001, 0.001, 0.001, 0.0005], ('Rows were not in order of step; they were sorted.',))
     """
     path = Path(path)
     if not path.exists():
@@ -92,10 +93,13 @@ def read_loss_curve(
     steps, losses, logged, mine = _pick(path, columns, loss, split, notes)
     given = planned if rates is None else np.asarray(rates, dtype=np.float64)
     usable = np.isfinite(steps) & (steps >= 1)
+    missing = 0
     if given is None and logged is not None and np.isfinite(logged[usable]).any():
         known = usable & np.isfinite(logged)
-        at, first = np.unique(steps[known], return_index=True)
-        given = np.interp(np.arange(1, int(steps[usable].max()) + 1), at, logged[known][first])
+        at, first = np.unique(steps[known].astype(np.int64), return_index=True)
+        given, missing = logged_rates(at, logged[known][first])
+        # The last losses may come without a rate: it is the last one logged.
+        given = np.concatenate([given, np.full(max(0, int(steps[usable].max()) - len(given)), given[-1])])
     kept = usable & np.isfinite(losses) & mine
     # A loss before the first update, at step 0, is no fault: it is on no curve.
     faults = int((mine & ~kept & (steps != 0)).sum())
@@ -117,7 +121,7 @@ def read_loss_curve(
         given = np.ones(int(at_step[-1]))
         notes.append("No learning rates: laws that need them cannot be fitted.")
     if warmup is None:
-        warmup = _warmup(given) if has_rates else 0
+        warmup = (missing or _warmup(given)) if has_rates else 0
     try:
         curve = LossCurve.of(steps=at_step, losses=losses, rates=given, warmup=warmup, name=str(path))
     except ValueError as error:
@@ -161,9 +165,9 @@ def read_rates(path: str | Path, *, warmup: int | None = None) -> RateFile:
     known = np.isfinite(steps) & (steps >= 1) & np.isfinite(logged)
     if not known.any():
         raise DataError(f"{path}: no row has a step from 1 on and a learning rate.")
-    at, first = np.unique(steps[known], return_index=True)
-    rates = np.interp(np.arange(1, int(at[-1]) + 1), at, logged[known][first])
-    return RateFile(at.astype(np.int64), rates, _warmup(rates) if warmup is None else warmup)
+    at, first = np.unique(steps[known].astype(np.int64), return_index=True)
+    rates, missing = logged_rates(at, logged[known][first])
+    return RateFile(at, rates, (missing or _warmup(rates)) if warmup is None else warmup)
 
 
 def _pick(
