@@ -2,12 +2,12 @@
 
     python benchmarks/forecast_backtests.py [--folds 10] [--jobs 2] [--json] [--out benchmarks/results/...json]
 
-Every curve is cut at 10, 25 and 50 % of its run, ten times each (at 0.91 to 1.09 of that share), forecast from there to its
-end by every law, and compared with what came. Errors are those of `held_out_error`, in which the noise of single losses is
-averaged out; coverage counts single logged losses. Curves: 18 of language models of 25M and 100M parameters under six
-schedules, three GPT-2 runs (training and validation losses apart), and 40 AlgoPerf runs of eight workloads, all published;
-data sets that are absent are named. LC-PFN is not among the rivals: its package (0.1.3) wants torch <= 1.11, and its
-weights are a pickle that is fetched when it runs.
+Every curve is cut at 10, 25 and 50 % of its run, ten times each (at 0.91 to 1.09 of that share), forecast from there to
+its end by every law, and compared with what came. Errors are those of `held_out_error`, in which the noise of single
+losses is averaged out; coverage counts single logged losses. Curves: 18 of language models of 25M and 100M parameters
+under six schedules, three GPT-2 runs (training and validation losses apart), and AlgoPerf runs of eight workloads, all
+published; data sets that are absent are named. LC-PFN is not among the rivals: its package (0.1.3) wants torch <= 1.11,
+and its weights are a pickle that is fetched when it runs.
 """
 
 from __future__ import annotations
