@@ -10,10 +10,14 @@ from tutelage.forecast._parts import PARTS
 from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
 from tutelage.forecast.best_schedule import BestSchedule, Gain, best_schedule, refits
 from tutelage.forecast.curve import LossCurve
+from tutelage.forecast.data_efficiency import DataEfficiency, data_efficiency
 from tutelage.forecast.exponential import Forecast, clean_spikes, exp_forecast
 from tutelage.forecast.forecaster import BackTest, CurveForecast, back_tests, forecast, from_spec
 from tutelage.forecast.held_out import HeldOutError, held_out_error, relative_noise
 from tutelage.forecast.law import CurveFitter, CurveLaw, LawFit, mean_absolute_percentage_error
+from tutelage.forecast.logged_rates import logged_rates
+from tutelage.forecast.multi_power import MultiPower, MultiPowerLaw
+from tutelage.forecast.nested import nested_subsets
 from tutelage.forecast.steps_power import LastValue, StepsPower, StepsPowerLaw
 from tutelage.registry import entries
 
@@ -26,24 +30,30 @@ __all__ = [
     "CurveFitter",
     "CurveForecast",
     "CurveLaw",
+    "DataEfficiency",
     "Forecast",
     "Gain",
     "HeldOutError",
     "LastValue",
     "LawFit",
     "LossCurve",
+    "MultiPower",
+    "MultiPowerLaw",
     "StepsPower",
     "StepsPowerLaw",
     "back_tests",
     "best_schedule",
     "clean_spikes",
+    "data_efficiency",
     "exp_forecast",
     "forecast",
     "from_spec",
     "held_out_error",
+    "logged_rates",
     "lr_areas",
     "mean_absolute_percentage_error",
     "names",
+    "nested_subsets",
     "refits",
     "relative_noise",
     "scaled_decay",

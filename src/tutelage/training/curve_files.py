@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tutelage.errors import DataError, DataNotFound, MissingExtra, did_you_mean
-from tutelage.forecast import LossCurve
-from tutelage.forecast.logged_rates import logged_rates
+from tutelage.forecast import LossCurve, logged_rates
 
 Column = NDArray[np.float64]
 
