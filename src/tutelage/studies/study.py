@@ -59,7 +59,7 @@ class ExactCheck:
     @property
     def holds(self) -> bool:
         """Whether value and expectation agree within the tolerance."""
-        return abs(self.value - self.expected) <= self.tolerance * abs(self.expected)
+        return bool(abs(self.value - self.expected) <= self.tolerance * abs(self.expected))
 
 
 @dataclass(frozen=True, kw_only=True)
