@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +26,10 @@ class RunState:
         stop_reason: Set it to a sentence and the run ends after this update, evaluated and stored as usual. With
             several processes all of them must set it at the same update.
         notes: What the run had to pass over, such as a damaged checkpoint.
+        tokens: Tokens in the updates made; ``None`` where examples have no fixed number.
+        folder: The run folder; ``None`` for a run that is kept in memory.
+        main: Whether this is the process that writes.
+        log: Put numbers here in ``on_update``, and the curve keeps them beside the update's own; emptied after each.
     """
 
     model: nn.Module
@@ -35,10 +39,19 @@ class RunState:
     searching: bool = False
     stop_reason: str | None = None
     notes: list[str] = field(default_factory=list)
+    tokens: int | None = None
+    folder: Path | None = None
+    main: bool = True
+    log: dict[str, float] = field(default_factory=dict)
 
 
 class Callback:
-    """Override what you need; every method does nothing by default."""
+    """Override what you need; every method does nothing by default.
+
+    Set ``wants_grad_norm = True`` in a class to find ``grad_norm`` in every row, also in runs that do not clip.
+    """
+
+    wants_grad_norm: ClassVar[bool] = False
 
     def on_start(self, run: RunState) -> None:
         """Run before the first update, also after a resume."""

@@ -21,6 +21,8 @@ FORMAT = 1
 RUN_FILE, RESULT_FILE, CHECKPOINTS, SEARCH_LOG = "run.json", "result.json", "checkpoint", "search.jsonl"
 #: The state at the end of a schedule's plateau, before its rate falls; and the files of the workload's model.
 PLATEAU, FILES = "plateau", "files"
+#: What a tracker of checkpoints has measured.
+SCORES_LOG = "scores.jsonl"
 #: A run is the same run only where all of these agree.
 IDENTITY = (
     "workload",
@@ -197,7 +199,7 @@ def _clear(folder: Path) -> None:
     with locked(folder):
         for name in (CHECKPOINTS, PLATEAU, FILES):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for pattern in ("result*.json", "curve.*", SEARCH_LOG, RUN_FILE):
+        for pattern in ("result*.json", "curve.*", SEARCH_LOG, SCORES_LOG, RUN_FILE):
             for path in folder.glob(pattern):
                 path.unlink()
 
