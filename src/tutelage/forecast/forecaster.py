@@ -26,6 +26,8 @@ _GROUPS = 4
 #: What the errors of a back-test are worth: two cuts more, off by 1.2 % an e-fold of updates, are added to them. The
 #: figure, like the two shares below, was set on the 25M curves of the multi-power law's authors.
 _USUAL_DRIFT, _USUAL_WEIGHT = 0.012, 2.0
+#: The same where points are too few for a back-test, and laws accordingly wild.
+_UNTESTED_DRIFT = 0.03
 #: Uncertainty of an annealing that was not seen, as a share of its effect: where other annealing was, and where none.
 UNSEEN_KNOWN, UNSEEN_ASSUMED = 0.1, 0.35
 #: A law of fewer parameters, or one that ignores the rates, is taken only where its error is below this share.
@@ -101,10 +103,10 @@ def forecast(
         b        = sum e h / sum h^2
         drift    = b b^2 / (b^2 + v),    v the variance of b, from its scatter over the three and from the noise
         mean     = L(s) exp(-drift h),   h = max(0, log(s / last observed update))
-        sd^2     = noise^2 + scatter^2 h^2 + (u a)^2
-        interval = mean exp(-+ q sd)
+        half^2   = noise^2 + q^2 (scatter^2 h^2 + (u a)^2)
+        interval = mean exp(-+ half)
 
-    ``noise`` is that of a logged loss about the law. ``scatter^2`` is the mean square of ``(e - drift h) / h`` without
+    ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2`` is the mean square of ``(e - drift h) / h`` without
     the noise, with two back-tests of 1.2 % added, and a quarter of ``drift^2``. ``a`` is the log ratio of the losses
     with and without the annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where
     none was. ``q`` is the normal quantile of ``level``.
@@ -176,15 +178,17 @@ def forecast(
     if not tests:
         notes.append("Too few points for a back-test; the interval rests on what is usual.")
     last = max(int(curve.steps[-1]) for curve in observed)
-    noise = _noise(fit, observed)
-    drift, scatter = _drift(tests, noise)
+    residuals = _residuals(fit, observed)
+    drift, scatter = _drift(tests, _NORMAL * float(np.median(residuals)))
     if still or not correct:
         drift, scatter = 0.0, math.hypot(drift, scatter)
     horizon = np.maximum(0.0, np.log(at / last))
     mean = fit.predict(planned, at, warmup=held) * np.exp(-drift * horizon)
     share = UNSEEN_ASSUMED if fit.assumed else UNSEEN_KNOWN
     unseen = share * _unseen(fit, observed, planned, at, held)
-    half = math.sqrt(2) * float(special.erfinv(level)) * np.sqrt(noise**2 + (scatter * horizon) ** 2 + unseen**2)
+    normal = math.sqrt(2) * float(special.erfinv(level))
+    noise = float(np.quantile(residuals, level))
+    half = np.sqrt(noise**2 + (normal * scatter * horizon) ** 2 + (normal * unseen) ** 2)
     if at.max() > 5 * last:
         notes.append(f"The forecast goes {at.max() / last:.1f} times as far as what was observed; treat it as a guess.")
     return CurveForecast(
@@ -276,16 +280,16 @@ def _falls(curves: Sequence[LossCurve]) -> bool:
     return len(longest.losses) < 3 or bool(np.median(last) < np.median(first) * (1 - 1e-9))
 
 
-def _noise(fit: LawFit, curves: Sequence[LossCurve]) -> float:
-    """Return the standard deviation of the log residuals, robustly: spikes do not count."""
+def _residuals(fit: LawFit, curves: Sequence[LossCurve]) -> Floats:
+    """Return how far each log loss is from the law, less their median."""
     residuals = log_residuals(fit.law, check_curves(curves, "forecast", skip=0.1, fewest=1))
-    return _NORMAL * float(np.median(np.abs(residuals - np.median(residuals))))
+    return np.abs(residuals - np.median(residuals))
 
 
 def _drift(tests: Sequence[BackTest], noise: float) -> tuple[float, float]:
     """Return drift and scatter an e-fold of updates."""
     if not tests:
-        return 0.0, _USUAL_DRIFT
+        return 0.0, _UNTESTED_DRIFT
     horizon, error, points = (
         np.concatenate([getattr(test, name) for test in tests]) for name in ("horizon", "error", "points")
     )
