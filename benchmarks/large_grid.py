@@ -1,6 +1,6 @@
 """How long a comparison of 10,000 runs takes besides training: to plan, to go on with, to query and to report.
 
-    python benchmarks/large_grid.py [--seeds 100] [--rows 300] [--json]
+    python benchmarks/large_grid.py [--seeds 100] [--rows 300] [--json] [--out benchmarks/results/large_grid.json]
 
 10 arms, 5 workloads and 2 budgets on 100 seeds. A few updates of one run are made for each workload and budget; the
 folders of all others repeat its files with their own recipe, seed and losses, in the formats that run has.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 import time
@@ -23,12 +24,13 @@ import pyarrow
 import pyarrow.parquet
 import torch
 
+from tutelage.comparison._grid import open_folder
 from tutelage.comparison.check import check_all
 from tutelage.comparison.config import ComparisonConfig
 from tutelage.comparison.plan import Job, Plan, Tuning, make_plan
 from tutelage.comparison.report import write_report
 from tutelage.comparison.result import summarise
-from tutelage.comparison.run import compare, open_comparison
+from tutelage.comparison.run import compare
 from tutelage.training import provenance, query_runs, train
 from tutelage.training.curve import CURVE_TABLE, read_curve
 from tutelage.training.folder import RESULT_FILE, RUN_FILE
@@ -56,7 +58,7 @@ def plan_of(items: list[Workload], seeds: int) -> Plan:
 
 def fabricate(root: Path, plan: Plan, jobs: list[Job], rows: int) -> None:
     """Write the folders of finished runs, each like a real one of its workload and budget."""
-    open_comparison(root, plan, resume=True, force=False)
+    open_folder(root, plan.declaration(), resume=True, force=False)
     rng = np.random.default_rng(0)
     effects = dict(zip([arm.name for arm in plan.arms], rng.normal(0, 0.01, len(plan.arms)), strict=True))
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,9 +136,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="seeds; 100 runs each")
     parser.add_argument("--rows", type=int, default=300, help="rows of a curve")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, help="also write the result here")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report = {"machine": {**provenance.machine(), **provenance.versions()}, **measure(options.seeds, options.rows)}
+    # What else the machine does while this runs tells how far to trust the seconds.
+    facts = {"machine": {**provenance.machine(), **provenance.versions()}, "load_before": round(os.getloadavg()[0], 1)}
+    report = facts | measure(options.seeds, options.rows)
+    if options.out is not None:
+        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.json:
         print(json.dumps(report))
         return 0

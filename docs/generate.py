@@ -36,6 +36,7 @@ PUBLIC = (
     "tutelage.training",
     "tutelage.comparison",
     "tutelage.evaluation",
+    "tutelage.forecast",
     "tutelage.studies",
     "tutelage.testing",
 )
@@ -134,6 +135,14 @@ def parts_page(cards: list[Card]) -> str:
     return text
 
 
+def _part_link(part: str) -> str:
+    """Return a link to the card of ``family:name``, or to the table that lists ``package.Name``."""
+    if ":" in part:
+        return f"[{part.split(':')[1]}](cards/{part.replace(':', '/')}.md)"
+    package, _, name = part.rpartition(".")
+    return f"[{name}](reference.md#tutelage{package})"
+
+
 def status_page(rows: tuple[StatusRow, ...]) -> str:
     """Return the table of papers."""
     measured = sum(row.verdict is not None for row in rows)
@@ -142,7 +151,9 @@ def status_page(rows: tuple[StatusRow, ...]) -> str:
     text += (
         f"Of {len(rows)} papers, {sum(bool(row.parts) for row in rows)} have a part here, "
         f"{sum(row.study is not None for row in rows)} a study and {measured} a stored verdict. An empty cell means "
-        "that nothing is there yet. `tutelage papers` prints this table.\n\n"
+        "that nothing is there yet. *Other seeds* says whether the result comes again on them: the two estimates of "
+        "each claim differ by no more than half the 95 % interval of their difference. `tutelage papers --json` prints "
+        "this table.\n\n"
     )
     table = [
         [
@@ -150,16 +161,17 @@ def status_page(rows: tuple[StatusRow, ...]) -> str:
             f'[{row.paper.name}]({row.paper.url} "{_title(row.paper.title)}")',
             ", ".join(row.paper.slots),
             ", ".join(row.paper.roles),
-            ", ".join(f"[{part.split(':')[1]}](cards/{part.replace(':', '/')}.md)" for part in row.parts),
+            ", ".join(map(_part_link, row.parts)),
             row.study or "",
             row.verdict or "",
             row.scale or "",
             "" if row.effect is None else f"{row.effect:+.4g}",
             row.date or "",
+            row.reproduced or "",
         ]
         for row in rows
     ]
-    header = ["#", "paper", "slot", "role", "part", "study", "verdict", "scale", "effect", "date"]
+    header = ["#", "paper", "slot", "role", "part", "study", "verdict", "scale", "effect", "date", "other seeds"]
     return text + _table(header, table)
 
 

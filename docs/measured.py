@@ -32,6 +32,7 @@ def benchmarks_page() -> str:
             f"ratios, not seconds. Below: the stored results (`benchmarks/results/`), from {machine['processor']}, "
             f"Python {machine['python']}, PyTorch {machine['torch']}.\n",
             _rows(["what", "ours", "peers in the same run", "ratio", "target"], _costs()),
+            *_busy(),
             f"Training throughput with {throughput['threads']} threads, medians of {throughput['rounds']} rounds. *Of "
             "the product*: the share of the machine's own float32 matrix product in the same round. Ratios above 1 "
             "say that ours is faster.\n",
@@ -49,6 +50,7 @@ def benchmarks_page() -> str:
             _coverage(),
             "Averages over 2 to 5 workloads, with 3 to 10 seeds, workloads that agree and that differ:\n",
             _averages(),
+            *_forecasts(),
         ]
     )
 
@@ -91,7 +93,27 @@ def _costs() -> list[list[str]]:
     lines.append(["an update of a stored run", stored_update, memory, f"{resume['update_ratio']:.3f}", "1"])
     costs = "; ".join(_time(resume[f"{what}_seconds"]) for what in ("write", "read", "resume"))
     lines.append([f"checkpoint of {resume['parameters']:,} weights: write; read; resume", costs, "", "", ""])
-    return lines
+    return lines + _grid()
+
+
+def _grid() -> list[list[str]]:
+    """Return the rows on what a comparison of many runs takes besides training."""
+    grid = stored("large_grid")
+    words = {"plan": "planned", "query": "queried", "report": "compared, with the report"}
+    return [
+        [f"{grid['runs']:,} runs {words[step]}", _time(grid["seconds"][step]), "", "", f"at most {limit:g} s"]
+        for step, limit in grid["targets"].items()
+    ]
+
+
+def _busy() -> list[str]:
+    grid = stored("large_grid")
+    load, cores = grid["load_before"], grid["machine"]["cores"]
+    if load < cores / 2:
+        return []
+    return [
+        f"The rows on {grid['runs']:,} runs were measured beside other work (a load of {load:g} on {cores} cores).\n"
+    ]
 
 
 def _speed(part: dict[str, Any], throughput: dict[str, Any]) -> list[str]:
@@ -134,6 +156,42 @@ def _averages() -> str:
         shares = [row["coverage"] for row in found if row["method"] == method]
         table.append([method, f"{min(shares):.1%}", f"{max(shares):.1%}"])
     return _rows(["an average over workloads", "lowest coverage", "highest"], table)
+
+
+def _forecasts() -> list[str]:
+    """Return the back-tests of loss-curve forecasts, and what a fit costs."""
+    tests, fit = stored("forecast_backtests"), stored("forecast_fit")
+    names = {"curves_mpl": "language models", "curves_gpt2": "GPT-2", "curves_algoperf": "AlgoPerf"}
+    laws = list(dict.fromkeys(law for shares in tests["table"].values() for row in shares.values() for law in row))
+    table = []
+    for source, shares in tests["table"].items():
+        for share, rows in shares.items():
+            counted = max(row["curves"] for row in rows.values())
+            cells = [_off(rows[law]) if law in rows else "" for law in laws]
+            table.append([names.get(source, source), share, str(counted), *cells])
+    long = fit["long"]
+    costs = [
+        [name, _time(fit[name]["ours_seconds"]), _time(fit[name]["published_seconds"]), f"{fit[name]['ratio']:.0f}x"]
+        for name in ("lam fixed", "lam free")
+    ]
+    return [
+        "## Where will this end?\n",
+        "Published curves, cut at a share of the run and forecast to its end (`benchmarks/forecast_backtests.py`): mean "
+        f"error in percent of the loss, noise averaged out, and the share of logged losses inside the "
+        f"{tests['level']:.0%} interval; {tests['folds']} cuts near each share. A law is judged on the curves it can be "
+        "fitted to; the number is that of the law with most.\n",
+        _rows(["curves", "seen", "number", *laws], table),
+        f"Fitting the annealing law to {fit['points']:,} points, beside the published procedure from {fit['starts']} "
+        "starts, in one run (`benchmarks/forecast_fit.py`); the target is "
+        f"{fit['target_ratio']:g}x:\n",
+        _rows(["decay of the momentum", "ours", "published", "ratio"], costs),
+        f"A curve of {long['points']:,} points, with the decay free: {_time(long['seconds'])}, "
+        f"{long['peak_bytes'] / 2**20:.0f} MiB beyond the curve (at most 5 s and 1 GiB).\n",
+    ]
+
+
+def _off(row: dict[str, Any]) -> str:
+    return f"{row['mape']:.2f} ({row['coverage']:.0%})"
 
 
 def _time(seconds: float) -> str:

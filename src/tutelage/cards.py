@@ -88,7 +88,12 @@ class Card:
     @property
     def arxiv(self) -> tuple[str, ...]:
         """The arXiv identifiers of its *Source*, in order; those in brackets are mentions, not sources."""
-        return tuple(dict.fromkeys(_ARXIV.findall(re.sub(r"\([^()]*\)", "", self.sections.get("Source", "")))))
+        return arxiv_in(self.sections.get("Source", ""))
+
+
+def arxiv_in(source: str) -> tuple[str, ...]:
+    """Return the arXiv identifiers a *Source* names, in order; those in brackets are mentions, not sources."""
+    return tuple(dict.fromkeys(_ARXIV.findall(re.sub(r"\([^()]*\)", "", source))))
 
 
 def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:

@@ -125,7 +125,7 @@ def test_seeds_give_other_orders_and_the_same_one_again() -> None:
 @pytest.mark.parametrize("spec", ["replay:alpha=0.05", "replay:alpha=0.25,order=original,repeat=true"])
 def test_specs(spec: str) -> None:
     assert repr(from_spec(spec)) == spec
-    assert names() == ["replay"]
+    assert "replay" in names()
 
 
 @pytest.mark.parametrize(("spec", "error", "message"), [

@@ -8,8 +8,9 @@ import pytest
 from tutelage.comparison.result import RunOutcome, summarise
 from tutelage.errors import ConfigError, TutelageError, UnknownPart
 from tutelage.studies import carry_out
-from tutelage.studies.carry_out import agreement, decide, run_study, stored_result
+from tutelage.studies.carry_out import decide, run_study, stored_result
 from tutelage.studies.groups import BestOfGroups
+from tutelage.studies.replication import agreement
 from tutelage.studies.study import Claim, ExactCheck, Measured, Scale, Study, find_study, study_entries
 
 QUICK = Scale(workloads=("digits:net=mlp",), budgets=("12steps",), seeds=3, tune="0.03/0.1")
@@ -141,11 +142,11 @@ def test_a_measurement_of_its_own_gets_the_setting(tmp_path):
     found = run_study(Entry(study), out=tmp_path / "s", first_seed=5)
     assert (found.seeds, found.notes, found.verdict) == ([5, 6, 7], ["seen"], "holds")
     stored = json.loads((tmp_path / "s/study.json").read_text())
-    assert agreement(found, stored) == {"headline": True}
+    assert agreement(dataclasses.asdict(found), stored) == {"headline": True}
     stored["findings"]["headline"]["effect"] = 0.5
-    assert agreement(found, stored) == {"headline": False}
+    assert agreement(dataclasses.asdict(found), stored) == {"headline": False}
     stored["findings"]["headline"]["low"] = None
-    assert agreement(found, stored) == {"headline": None}
+    assert agreement(dataclasses.asdict(found), stored) == {"headline": None}
 
 
 class Entry:

@@ -9,6 +9,7 @@ import typer
 
 from tutelage.cli._shared import (
     Force,
+    Jobs,
     Json,
     Quiet,
     Resume,
@@ -38,7 +39,8 @@ def studies(json_output: Json = False) -> None:
             "claim": study.headline.sentence,
             "scales": ", ".join(study.scales),
         }
-        rows.append({**facts, "verdict": row.verdict, "scale": row.scale, "stale": row.stale})
+        found = {"verdict": row.verdict, "scale": row.scale, "stale": row.stale, "reproduced": row.reproduced}
+        rows.append(facts | found)
     if json_output:
         print_json({"studies": rows})
         return
@@ -60,7 +62,7 @@ def study(
     ] = 0,
     resume: Resume = False,
     force: Force = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")] = None,
+    jobs: Jobs = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +70,8 @@ def study(
     from dataclasses import asdict
 
     from tutelage.progress import ComparisonView
-    from tutelage.studies.carry_out import agreement, run_study, stored_result
+    from tutelage.studies.carry_out import run_study, stored_result
+    from tutelage.studies.replication import agreement
     from tutelage.studies.study import find_study
 
     entry = find_study(key)
@@ -91,7 +94,7 @@ def study(
         again = f"tutelage study {key} --scale {scale} --first-seed {first_seed} --out {folder} --resume"
         interrupted(f"Every run is saved. Go on with: {again}")
     stored = stored_result(entry, scale)  # type: ignore[arg-type]  # checked above
-    agrees = None if stored is None or stored["seeds"] == found.seeds else agreement(found, stored)
+    agrees = None if stored is None or stored["seeds"] == found.seeds else agreement(asdict(found), stored)
     if json_output:
         print_json({**asdict(found), "agrees_with_stored": agrees, "folder": str(folder)})
         return

@@ -1,7 +1,7 @@
 """Which examples now? What decides the order in which a model meets its examples.
 
 >>> names()
-['replay']
+['phased', 'replay']
 >>> from_spec("replay:alpha=0.05").counts(1000)
 (950, 50)
 """
@@ -12,11 +12,24 @@ from typing import Any
 
 from tutelage.curricula._parts import PARTS
 from tutelage.curricula._protocol import BatchOrder, OrderCurriculum
+from tutelage.curricula.phases import OrderedExamples, Phased, phased, stacked
 from tutelage.curricula.replay import Replay, ReplayMixer
 from tutelage.registry import entries, find
 from tutelage.specs import build, parse_spec
 
-__all__ = ["PARTS", "BatchOrder", "OrderCurriculum", "Replay", "ReplayMixer", "from_spec", "names"]
+__all__ = [
+    "PARTS",
+    "BatchOrder",
+    "OrderCurriculum",
+    "OrderedExamples",
+    "Phased",
+    "Replay",
+    "ReplayMixer",
+    "from_spec",
+    "names",
+    "phased",
+    "stacked",
+]
 
 
 def names() -> list[str]:

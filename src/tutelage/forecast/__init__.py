@@ -7,10 +7,13 @@
 """
 
 from tutelage.forecast._parts import PARTS
+from tutelage.forecast._signal_runs import SignalRun
 from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
 from tutelage.forecast.best_schedule import BestSchedule, Gain, best_schedule, refits
+from tutelage.forecast.checkpoints import dynamics, early_indicator, health_report, predict_task
 from tutelage.forecast.curve import LossCurve
 from tutelage.forecast.data_efficiency import DataEfficiency, data_efficiency
+from tutelage.forecast.early_signals import SignalCorrelation, SignalReport, signal_report
 from tutelage.forecast.exponential import Forecast, clean_spikes, exp_forecast
 from tutelage.forecast.forecaster import BackTest, CurveForecast, back_tests, forecast, from_spec
 from tutelage.forecast.held_out import HeldOutError, held_out_error, relative_noise
@@ -18,6 +21,7 @@ from tutelage.forecast.law import CurveFitter, CurveLaw, LawFit, mean_absolute_p
 from tutelage.forecast.logged_rates import logged_rates
 from tutelage.forecast.multi_power import MultiPower, MultiPowerLaw
 from tutelage.forecast.nested import nested_subsets
+from tutelage.forecast.pruning import Pruning, prune_runs
 from tutelage.forecast.steps_power import LastValue, StepsPower, StepsPowerLaw
 from tutelage.registry import entries
 
@@ -39,24 +43,34 @@ __all__ = [
     "LossCurve",
     "MultiPower",
     "MultiPowerLaw",
+    "Pruning",
+    "SignalCorrelation",
+    "SignalReport",
+    "SignalRun",
     "StepsPower",
     "StepsPowerLaw",
     "back_tests",
     "best_schedule",
     "clean_spikes",
     "data_efficiency",
+    "dynamics",
+    "early_indicator",
     "exp_forecast",
     "forecast",
     "from_spec",
+    "health_report",
     "held_out_error",
     "logged_rates",
     "lr_areas",
     "mean_absolute_percentage_error",
     "names",
     "nested_subsets",
+    "predict_task",
+    "prune_runs",
     "refits",
     "relative_noise",
     "scaled_decay",
+    "signal_report",
 ]
 
 

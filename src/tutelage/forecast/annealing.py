@@ -55,6 +55,12 @@ class Annealing:
         warmup_at_peak: Count the warm-up at the peak rate in both areas, as the paper does; otherwise at its own rates
             in S1, and not at all in S2.
 
+    Returns:
+        ``fit(curves)`` returns a :class:`LawFit`: the law, its error on them, and which parameters they determine.
+
+    Raises:
+        ValueError: An option out of range; from ``fit``, no curves, or fewer than 8 points left.
+
     Example:
         >>> import numpy as np
         >>> from tutelage.schedules import Cosine, WSD

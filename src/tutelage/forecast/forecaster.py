@@ -106,10 +106,11 @@ def forecast(
         half^2   = noise^2 + q^2 (scatter^2 h^2 + (u a)^2)
         interval = mean exp(-+ half)
 
-    ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2`` is the mean square of ``(e - drift h) / h`` without
-    the noise, with two back-tests of 1.2 % added, and a quarter of ``drift^2``. ``a`` is the log ratio of the losses
-    with and without the annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where
-    none was. ``q`` is the normal quantile of ``level``.
+    ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2`` is
+    the mean square of ``(e - drift h) / h`` without the noise, with two back-tests of 1.2 % added, and a quarter of
+    ``drift^2``; 3 % where nothing can be tested. ``a`` is the log ratio of the losses with and without the annealing
+    that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where none was. ``q`` is the normal
+    quantile of ``level``.
 
     Args:
         curves: What was observed: one run, or several of the same model, data, batch size and optimizer.

@@ -57,6 +57,12 @@ class MultiPower:
         exact: Take every update by itself in the double sum, instead of blocks of updates that are equally far away and
             of one rate to 5 %; time and memory then grow with updates times points.
 
+    Returns:
+        ``fit(curves)`` returns a :class:`LawFit`: the law, its error on them, and which parameters they determine.
+
+    Raises:
+        ValueError: An option out of range; from ``fit``, no curves, or fewer than 8 points left.
+
     Example:
         >>> import numpy as np
         >>> from tutelage.schedules import Cosine, WSD

@@ -29,6 +29,12 @@ class StepsPower:
         delta: Log residual beyond which Huber's loss is linear, > 0.
         skip: Share of each curve's observed updates, at its start, that is left out besides the warm-up, in [0, 1).
 
+    Returns:
+        ``fit(curves)`` returns a :class:`LawFit`: the law, its error on them, and which parameters they determine.
+
+    Raises:
+        ValueError: An option out of range; from ``fit``, no curves, or fewer than 4 points left.
+
     Example:
         >>> import numpy as np
         >>> law = StepsPowerLaw(L0=2.0, A=5.0, alpha=0.5)
@@ -138,6 +144,12 @@ class LastValue:
 
     Args:
         delta: Log residual beyond which Huber's loss is linear, > 0; it enters the reported objective alone.
+
+    Returns:
+        ``fit(curves)`` returns a :class:`LawFit`: the law, its error on them, and which parameters they determine.
+
+    Raises:
+        ValueError: An option out of range; from ``fit``, no curves, or no point after the warm-up.
 
     Example:
         >>> curve = LossCurve.of(steps=[1, 2, 3], losses=[3.3, 3.2, 3.1], rates=[1e-3] * 9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -212,20 +211,3 @@ def stored_result(entry: StudyEntry, scale: ScaleName) -> dict[str, Any] | None:
         return None
     stored: dict[str, Any] = json.loads(item.read_text(encoding="utf-8"))
     return stored
-
-
-def agreement(result: StudyResult, stored: Mapping[str, Any]) -> dict[str, bool | None]:
-    """Say for each claim whether a result on other seeds agrees with a stored one.
-
-    Two estimates agree where they differ by no more than the two intervals' half widths added in quadrature: the 95 %
-    interval of the difference of two independent estimates. ``None`` where either has no interval.
-    """
-    found: dict[str, bool | None] = {}
-    for name, finding in result.findings.items():
-        other = stored["findings"].get(name)
-        if other is None or finding.low is None or finding.high is None or other["low"] is None:
-            found[name] = None
-            continue
-        width = math.hypot((finding.high - finding.low) / 2, (other["high"] - other["low"]) / 2)
-        found[name] = abs(finding.effect - other["effect"]) <= width
-    return found

@@ -7,49 +7,77 @@ from typing import TYPE_CHECKING
 from tutelage.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from tutelage.training.accumulation import batch_loss, loss_terms
     from tutelage.training.callbacks import Callback, RunState
+    from tutelage.training.checkpoint_tracker import CheckpointTracker, read_checkpoints
     from tutelage.training.curve import CurveLog, read_curve
+    from tutelage.training.curve_files import CurveFile, read_loss_curve
+    from tutelage.training.early_signals import EarlySignals, signal_run
     from tutelage.training.folder import RunRecord, read_run
     from tutelage.training.loop import branch, extend, train
     from tutelage.training.order import EpochOrder, ExampleOrder
     from tutelage.training.query import query_runs
+    from tutelage.training.range_test import RangeTest, range_test
     from tutelage.training.recipe import Recipe
     from tutelage.training.recipe_file import RecipeFile
     from tutelage.training.result import RunResult
+    from tutelage.training.sft import SFTRecipe
 
 _LAZY = {
     "Callback": "callbacks",
+    "CheckpointTracker": "checkpoint_tracker",
+    "CurveFile": "curve_files",
     "CurveLog": "curve",
+    "EarlySignals": "early_signals",
     "EpochOrder": "order",
     "ExampleOrder": "order",
+    "RangeTest": "range_test",
     "Recipe": "recipe",
     "RecipeFile": "recipe_file",
     "RunRecord": "folder",
     "RunResult": "result",
     "RunState": "callbacks",
+    "SFTRecipe": "sft",
+    "batch_loss": "accumulation",
     "branch": "loop",
     "extend": "loop",
+    "loss_terms": "accumulation",
     "query_runs": "query",
+    "range_test": "range_test",
+    "read_checkpoints": "checkpoint_tracker",
     "read_curve": "curve",
+    "read_loss_curve": "curve_files",
     "read_run": "folder",
+    "signal_run": "early_signals",
     "train": "loop",
 }
 
 __all__ = [
     "Callback",
+    "CheckpointTracker",
+    "CurveFile",
     "CurveLog",
+    "EarlySignals",
     "EpochOrder",
     "ExampleOrder",
+    "RangeTest",
     "Recipe",
     "RecipeFile",
     "RunRecord",
     "RunResult",
     "RunState",
+    "SFTRecipe",
+    "batch_loss",
     "branch",
     "extend",
+    "loss_terms",
     "query_runs",
+    "range_test",
+    "read_checkpoints",
     "read_curve",
+    "read_loss_curve",
     "read_run",
+    "signal_run",
     "train",
 ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import nn
 
 from tutelage.errors import ConfigError, CorruptRun
@@ -22,6 +23,7 @@ from tutelage.training.curve import CurveLog
 from tutelage.training.folder import CHECKPOINTS, PLATEAU, Phase
 from tutelage.training.order import ExampleOrder, chain_digest
 from tutelage.training.resolve import VIRTUAL_STEPS
+from tutelage.training.sources import weights_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -88,6 +90,7 @@ class Session:
         self.anchor: dict[str, Any] | None = None
         self.controller: RateController | None = None
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.run.folder, self.run.main = folder, self.rank == 0
         #: Number of the signal that asked this process to stop, and whether all processes know of one.
         self.signal: int | None = None
         self.stop_agreed = False
@@ -101,6 +104,7 @@ class Session:
         self._clock = 0.0
         self._next_tenth = 0.1
         self._plateau_ends: int | None = getattr(schedule, "plateau_ends", None)
+        self._norm_wanted = any(callback.wants_grad_norm for callback in callbacks)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Session:
         self._saved = (counters.spent, counters.evaluations)
         self._clock = self.elapsed
         self._next_tenth = np.floor(self.fraction * 10 + 1) / 10
-        self.run.step, self.run.fraction = counters.step, self.fraction
+        self.run.step, self.run.fraction, self.run.tokens = counters.step, self.fraction, self.tokens(counters.step)
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of weights, optimizer state and data position, to go back to."""
@@ -200,17 +204,22 @@ class Session:
             else:
                 group["lr"] = rate
         total: torch.Tensor | None = None
+        shares = self._shares(indices)
         for micro in range(self.accumulate):
             batch = self._to_device(workload.train.batch(mine[micro :: self.accumulate]))
             if micro == self.accumulate - 1:
                 loss = workload.loss(self.model, batch)
-                self._backward(loss)
+                self._backward(loss, shares[micro])
             else:
                 with self.accelerator.no_sync(self.model):
                     loss = workload.loss(self.model, batch)
-                    self._backward(loss)
-            total = loss.detach() if total is None else total + loss.detach()
-        norm = None if self.clip is None else self._clip(self.clip)
+                    self._backward(loss, shares[micro])
+            part = loss.detach() if shares[micro] is None else loss.detach() * (shares[micro] * self.accumulate)
+            total = part if total is None else total + part
+        if self.clip is not None:
+            norm: torch.Tensor | None = self._clip(self.clip)
+        else:
+            norm = self._gradient_norm() if self._norm_wanted and want_loss else None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         counters.step += 1
@@ -235,14 +244,29 @@ class Session:
                 self.row["grad_norm"] = float(norm)
         return value
 
-    def _backward(self, loss: torch.Tensor) -> None:
+    def _shares(self, indices: NDArray[np.int64]) -> list[float | None]:
+        """Return what the mean loss of each micro-batch counts for in this update; ``None`` where all count alike.
+
+        Examples of different weight (the tokens a loss is a mean over) give the mean over the whole effective batch
+        only if every part counts by its own weight. Every process knows the whole batch, so none has to ask.
+        """
+        equal: list[float | None] = [None] * self.accumulate
+        weights = None if self.accumulate == self.world == 1 else weights_of(self.workload.train, indices)
+        if weights is None:
+            return equal
+        mine, whole = weights[self.rank :: self.world], float(weights.sum())
+        # The engine takes the mean over processes afterwards.
+        return [self.world * float(mine[micro :: self.accumulate].sum()) / whole for micro in range(self.accumulate)]
+
+    def _backward(self, loss: torch.Tensor, weight: float | None) -> None:
         if not isinstance(loss, torch.Tensor) or loss.ndim:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"a {type(loss).__name__}"
             raise ConfigError(
                 f"Workload {self.workload.name}: loss must return a scalar tensor, the mean over the batch; "
                 f"it returned {got}."
             )
-        share = loss / self.accumulate if self.accumulate > 1 else loss
+        equal = loss / self.accumulate if self.accumulate > 1 else loss
+        share = equal if weight is None else loss * weight
         if self._scaler is None:
             share.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
         else:
@@ -252,6 +276,15 @@ class Session:
         if self._scaler is None:
             return nn.utils.clip_grad_norm_(self._parameters, limit)
         norm: torch.Tensor | None = self.accelerator.clip_grad_norm_(self._parameters, limit)
+        return norm
+
+    def _gradient_norm(self) -> torch.Tensor:
+        """Return the norm that clipping would have compared with its limit."""
+        if self._scaler is not None:
+            self.accelerator.unscale_gradients(self.optimizer)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        parts = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
+        norm: torch.Tensor = torch.linalg.vector_norm(parts)
         return norm
 
     def seed_stream(self, name: str, *position: int) -> None:
@@ -391,6 +424,7 @@ class Session:
         """Log the update just made, and tell callbacks and trackers of it."""
         run, row = self.run, self.row
         run.step, run.fraction, run.searching = self.counters.step, self.fraction, searching
+        run.tokens = self.tokens(run.step)
         if not searching:
             self.write_row(row)
             if self.trackers and row["step"] % _TRACK_EVERY == 0:
@@ -401,6 +435,10 @@ class Session:
             self.search_log.append({**row, "step": self.counters.search_steps - 1, "position": row["step"]})
         for callback in self.callbacks:
             callback.on_update(run, row)
+        if run.log:
+            if not searching:
+                self.write_row({"step": row["step"], **run.log})
+            run.log.clear()
 
     # --- budget ----------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,27 @@ class JoinedStore:
             text = str(error).splitlines()[0]
             raise ConfigError(f"New and replayed examples do not go into one batch: {text}") from error
 
+    def weights(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return what each example counts in a mean loss, where every store says so."""
+        found = np.zeros(len(indices))
+        which = np.searchsorted(self._starts, indices, side="right") - 1
+        for number, store in enumerate(self.stores):
+            mine = weights_of(store, np.asarray(indices)[which == number] - self._starts[number])
+            if mine is None:
+                return None
+            found[which == number] = mine
+        return found
+
+
+def weights_of(store: ExampleStore, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Return what each example counts in the mean loss of a batch, or ``None`` where all count alike.
+
+    A store says so by a method ``weights(indices)``, shape ``(len(indices),)``, such as the tokens its loss is a mean
+    over.
+    """
+    weigh = getattr(store, "weights", None)
+    return None if weigh is None else weigh(indices)
+
 
 def _join(pieces: Sequence[Any], back: torch.Tensor) -> Any:
     first = pieces[0]

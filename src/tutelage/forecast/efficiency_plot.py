@@ -1,0 +1,51 @@
+"""A picture of scores by number of examples, and of what two arms need for the same score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutelage.errors import ConfigError
+from tutelage.forecast.efficiency_report import EfficiencyReport
+
+_ENDINGS = (".svg", ".png", ".pdf")
+_COLOURS = ("#3a3936", "#0067b1", "#c8500a", "#00805e", "#a8478a", "#8a6a00", "#6a4fb3", "#b02a37")
+
+
+def plot_efficiency(found: EfficiencyReport, path: str | Path) -> None:
+    """Draw the mean score of every arm over the number of examples, and a line at the common score.
+
+    Args:
+        found: The report.
+        path: ``.svg``, ``.png`` or ``.pdf``.
+
+    Raises:
+        ConfigError: Another ending, or a folder that does not exist.
+    """
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if path.suffix not in _ENDINGS:
+        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for place, (name, curve) in enumerate(found.curves.items()):
+        colour, reached = _COLOURS[place % len(_COLOURS)], None
+        style = "--" if name == found.baseline else "-"
+        if name in found.arms:
+            reached = found.arms[name].overall.n_a
+        label = name.replace("$", r"\$")
+        axes.plot(list(curve), list(curve.values()), style, color=colour, marker="o", markersize=4, label=label)
+        if reached is not None:
+            axes.plot([reached], [found.arms[name].overall.target], marker="|", markersize=16, color=colour)
+    targets = {arm.overall.target for arm in found.arms.values()}
+    for target in targets:
+        axes.axhline(target, color="#8a8f98", linewidth=0.8, linestyle=":")
+    sizes = sorted({size for curve in found.curves.values() for size in curve})
+    axes.set(xscale="log", xlabel="training examples", ylabel="score")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path)

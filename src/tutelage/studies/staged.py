@@ -1,0 +1,91 @@
+"""Runs of a study that come in stages: what a later stage trains depends on how an earlier one ended."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError
+from tutelage.studies.study import Setting
+
+
+@dataclass(frozen=True)
+class StagedRuns:
+    """The folder of a study's runs: ``ARM/seed-SEED``, each made once and read afterwards.
+
+    Args:
+        setting: What the study was handed.
+        root: The folder.
+    """
+
+    setting: Setting
+    root: Path
+
+    @classmethod
+    def opened(cls, setting: Setting) -> StagedRuns:
+        """Make the folder ``runs`` below the study's, or accept it.
+
+        Raises:
+            ConfigError: There are runs already, and neither ``resume`` nor ``force``.
+            StorageFull: No space is left.
+        """
+        from tutelage.training.storage import storage
+
+        root = setting.out / "runs"
+        if root.exists() and setting.force:
+            shutil.rmtree(root)
+        if root.exists() and not setting.resume:
+            raise ConfigError(
+                f"{root} holds runs of this study already. Go on with --resume, or replace them with --force."
+            )
+        with storage(root):
+            root.mkdir(parents=True, exist_ok=True)
+        return cls(setting, root)
+
+    def folder(self, arm: str, seed: int | str) -> Path:
+        """Return where a run lies."""
+        from tutelage.comparison.plan import slug
+
+        return self.root / slug(arm) / f"seed-{seed}"
+
+    def train(
+        self,
+        stage: str,
+        arms: Mapping[str, str | Callable[[int], str]],
+        *,
+        workload: str,
+        budget: str,
+        budgets: Mapping[str, str] | None = None,
+        **loop: Any,
+    ) -> None:
+        """Train every arm on every seed side by side, or go on with what is unfinished.
+
+        Args:
+            stage: What the progress calls it.
+            arms: Recipe of each arm by name, or what gives it for a seed.
+            workload: Spec of the workload.
+            budget: Budget of a run.
+            budgets: That of the arms named in it, where it is another one.
+            **loop: Settings of the loop; see :class:`tutelage.training.settings.LoopSettings`.
+
+        Raises:
+            ConfigError: A spec or recipe that cannot be used.
+            TutelageError: A run failed, or was stopped from outside.
+        """
+        from tutelage.comparison._executor import Work
+        from tutelage.comparison._grid import Progress, executor_for, run_jobs
+        from tutelage.comparison.plan import Job
+        from tutelage.workloads import prepare
+
+        jobs = []
+        for seed in self.setting.seeds:
+            for arm, recipe in arms.items():
+                place = str(self.folder(arm, seed).relative_to(self.root))
+                spec, spending = recipe if isinstance(recipe, str) else recipe(seed), (budgets or {}).get(arm, budget)
+                jobs.append(Job(arm, 0, spending, seed, spec, place))
+        work = Work((prepare(workload),), self.root, {"keep_weights": False, **loop})
+        with executor_for("local", self.setting.jobs) as executor:
+            run_jobs(executor, work, jobs, Progress(stage, jobs, self.root, len(jobs)), self.setting.watch)
