@@ -176,10 +176,11 @@ def _forecasts() -> list[str]:
     ]
     return [
         "## Where will this end?\n",
-        "Published curves, cut at a share of the run and forecast to its end (`benchmarks/forecast_backtests.py`): mean "
-        f"error in percent of the loss, noise averaged out, and the share of logged losses inside the "
-        f"{tests['level']:.0%} interval; {tests['folds']} cuts near each share. A law is judged on the curves it can be "
-        "fitted to; the number is that of the law with most.\n",
+        "Published curves, cut at a share of the run and forecast to its end (`benchmarks/forecast_backtests.py`): "
+        "mean error in percent of the loss, noise averaged out, and the share of logged losses inside the "
+        f"{tests['level']:.0%} interval; {tests['folds']} cuts near each share. A law is judged on the curves it can "
+        "be fitted to; the number is that of the law with most. Intervals hold on language models, and too seldom on "
+        "AlgoPerf's workloads, whose losses are of another kind.\n",
         _rows(["curves", "seen", "number", *laws], table),
         f"Fitting the annealing law to {fit['points']:,} points, beside the published procedure from {fit['starts']} "
         "starts, in one run (`benchmarks/forecast_fit.py`); the target is "

@@ -1,11 +1,9 @@
-"""Results trained elsewhere: every format from a real export where its library can write one, and bad input."""
+"""Results trained elsewhere: tables, what formats may hold besides what real exports do, pairing, and bad input."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,18 +41,6 @@ def put(folder: Path, name: str, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def made_by(module: str, script: str, folder: Path) -> Path:
-    """Run a script that has a library write its files, in a process of its own: such libraries warn and log."""
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed, so it cannot write a real export")
-    environment = os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -263,53 +250,6 @@ def test_items_that_an_arm_lacks_are_left_out_of_all_and_said(tmp_path: Path) ->
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trainer_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of the real Trainer: two arms, two seeds, a checkpoint every other update."""
-    script = """
-import torch
-from transformers import Trainer, TrainingArguments
-class Line(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(2, 1)
-    def forward(self, x, labels):
-        loss = ((self.linear(x)[:, 0] - labels) ** 2).mean()
-        return {"loss": loss}
-rows = [{"x": [float(i), 1.0], "labels": float(i)} for i in range(8)]
-for arm, rate in (("cosine", 0.01), ("slow", 0.0001)):
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        arguments = TrainingArguments(
-            output_dir=f"runs/{arm}/seed-{seed}", max_steps=4, learning_rate=rate, logging_steps=1, eval_steps=2,
-            eval_strategy="steps", save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, seed=seed,
-            prediction_loss_only=True,
-        )
-        trainer = Trainer(Line(), arguments, train_dataset=rows, eval_dataset=rows)
-        trainer.train()
-        if seed == 0:
-            trainer.save_state()
-"""
-    return made_by("transformers", script, tmp_path_factory.mktemp("trainer"))
-
-
-def test_trainer_states_give_the_last_evaluation_of_the_furthest_checkpoint(trainer_runs: Path) -> None:
-    result = compare_from(trainer_runs / "runs")
-    expected = {}
-    for arm in ("cosine", "slow"):
-        for seed in (0, 1):
-            state = json.loads((trainer_runs / f"runs/{arm}/seed-{seed}/checkpoint-4/trainer_state.json").read_text())
-            logged = [row["eval_loss"] for row in state["log_history"] if "eval_loss" in row]
-            assert len(logged) == 2
-            expected.setdefault(arm, {})[seed] = logged[-1]
-    assert by_arm(result.runs) == expected
-    assert {(run.metric, run.lower_is_better, run.budget, run.steps) for run in result.runs} == {
-        ("eval_loss", True, "4steps", 4)
-    }
-    assert [run.seconds is not None for run in result.runs if run.seed == 0] == [True, True]
-    assert by_arm(read_results(trainer_runs, metric="loss")).keys() == {"cosine", "slow"}
-
-
 def state(step: int, most: int, **last: float) -> str:
     return json.dumps({"global_step": step, "max_steps": most, "log_history": [{"step": step, **last}]})
 
@@ -326,29 +266,6 @@ def test_unequal_budgets_and_early_stops_are_said(tmp_path: Path) -> None:
 # --- TensorBoard -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["scalar", "tensor"])
-def test_tensorboard_event_files(tmp_path: Path, kind: str) -> None:
-    script = f"""
-for arm, base in (("cosine", 2.0), ("uba", 1.5)):
-    for seed in (0, 1):
-        folder = f"logs/{{arm}}_seed{{seed}}"
-        values = [(0, base + 1), (5, base + seed / 4), (3, base + 2)]
-        if {kind!r} == "scalar":
-            from torch.utils.tensorboard import SummaryWriter
-            writer = SummaryWriter(folder)
-        else:
-            from tensorboard.summary import Writer
-            writer = Writer(folder)
-        for step, value in values:
-            writer.add_scalar("val/loss", value, step)
-        writer.close()
-"""
-    made_by("tensorboard", script, tmp_path)
-    runs = read_results(tmp_path / "logs")
-    assert by_arm(runs) == {"cosine": {0: 2.0, 1: 2.25}, "uba": {0: 1.5, 1: 1.75}}
-    assert {(run.metric, run.steps) for run in runs} == {("val/loss", 5)}
-
-
 def test_without_tensorboard_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "a/seed-0/events.out.tfevents.1.host", "x")
     monkeypatch.setitem(sys.modules, "tensorboard", None)
@@ -360,37 +277,27 @@ def test_without_tensorboard_the_error_says_how_to_install_it(tmp_path: Path, mo
 # --- Weights & Biases ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def wandb_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Summaries and configurations of real offline runs, laid out as a run's *Files* page offers them.
-
-    Offline runs keep both in one binary log, so folders, and the shape of ``config.yaml``, are made by hand from the
-    documented format.
-    """
-    script = """
-import json, pathlib, wandb, yaml
-for arm, base in (("cosine", 2.0), ("uba", 1.5)):
-    for seed in (0, 1):
-        run = wandb.init(project="p", config={"arm": arm, "seed": seed, "lr": 0.1}, dir=".")
-        for step in range(3):
-            broken = arm == "uba" and seed == 1 and step == 2
-            run.log({"val_loss": float("nan") if broken else base - step / 8, "note": "text"})
-        files = pathlib.Path("export") / run.id / "files"
-        files.mkdir(parents=True)
-        (files / "wandb-summary.json").write_text(json.dumps(dict(run.summary)))
-        wrapped = {name: {"desc": None, "value": value} for name, value in dict(run.config).items()}
-        (files / "config.yaml").write_text(yaml.safe_dump({"wandb_version": 1, **wrapped}))
-        run.finish()
-"""
-    return made_by("wandb", script, tmp_path_factory.mktemp("wandb")) / "export"
-
-
-def test_wandb_summaries(wandb_files: Path) -> None:
-    result = compare_from(wandb_files)
-    assert by_arm(result.runs) == {"cosine": {0: 1.75, 1: 1.75}, "uba": {0: 1.25, 1: None}}
+@pytest.mark.parametrize("shape", ["value", "desc"])
+def test_wandb_summaries_made_by_hand(tmp_path: Path, shape: str) -> None:
+    # As W&B writes them beside an online run and offers them on its page: config.yaml of today, and of before 0.18.
+    for arm, base in (("cosine", 2.0), ("uba", 1.5)):
+        for seed in (0, 1):
+            folder = f"run-2026-{arm}{seed}/files"
+            loss = math.nan if (arm, seed) == ("uba", 1) else base + seed / 8
+            summary = {"_step": 2, "_runtime": 1.5, "_wandb": {"runtime": 1}, "val_loss": loss, "note": "text"}
+            summary |= {"picture": {"_type": "image-file", "width": 640}}
+            put(tmp_path, f"{folder}/wandb-summary.json", json.dumps(summary))
+            values = {"_wandb": {"cli_version": "0.31.0"}, "arm": arm, "seed": seed, "lr": 0.1}
+            wrapped = {
+                name: {"value": value} | ({"desc": None} if shape == "desc" else {}) for name, value in values.items()
+            }
+            head = "wandb_version: 1\n\n" if shape == "desc" else ""
+            put(tmp_path, f"{folder}/config.yaml", head + yaml.safe_dump(wrapped))
+    result = compare_from(tmp_path)
+    assert by_arm(result.runs) == {"cosine": {0: 2.0, 1: 2.125}, "uba": {0: 1.5, 1: None}}
     assert {arm.name: arm.rank for arm in result.arms} == {"cosine": 1, "uba": 2}
     assert "Diverged, hence ranked last: uba (1 of 2 seeds)" in result.conclusion
-    assert {run.steps for run in result.runs} == {2}
+    assert {(run.steps, run.seconds) for run in result.runs} == {(2, 1.5)}
 
 
 def test_wandb_history_lines_made_by_hand(tmp_path: Path) -> None:
@@ -421,6 +328,16 @@ def test_wandb_table_of_runs_made_by_hand(tmp_path: Path) -> None:
         compare_from(path)
 
 
+def test_wandb_group_is_the_arm_where_nothing_else_tells_it(tmp_path: Path) -> None:
+    path = put(
+        tmp_path,
+        "wandb_export.csv",
+        '"Name","State","Group","seed","val_loss"\n"wise-fox-1","finished","cosine","0","2.0"\n'
+        '"odd-owl-2","finished","uba","0","1.5"\n',
+    )
+    assert by_arm(read_results(path)) == {"cosine": {0: 2.0}, "uba": {0: 1.5}}
+
+
 def test_wandb_chart_made_by_hand(tmp_path: Path) -> None:
     path = put(
         tmp_path,
@@ -437,41 +354,6 @@ def test_wandb_chart_made_by_hand(tmp_path: Path) -> None:
 # --- MLflow ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def mlflow_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    script = """
-import mlflow, pathlib
-mlflow.set_tracking_uri(pathlib.Path("mlruns").resolve().as_uri())
-mlflow.set_experiment("text")
-for arm, base in (("cosine", 2.0), ("uba", 1.5)):
-    for seed in (0, 1):
-        with mlflow.start_run(run_name=f"{arm}-seed-{seed}"):
-            if arm == "cosine":
-                mlflow.log_params({"arm": arm, "seed": seed})
-            for step in (0, 9, 4):
-                mlflow.log_metric("val/loss", base + seed / 8 if step == 9 else 7.0, step=step)
-with mlflow.start_run(run_name="uba-seed-0") as run:
-    mlflow.log_metric("val/loss", 0.0)
-mlflow.delete_run(run.info.run_id)
-try:
-    with mlflow.start_run(run_name="uba-seed-2"):
-        mlflow.log_metric("val/loss", 1.0)
-        raise RuntimeError
-except RuntimeError:
-    pass
-mlflow.search_runs(experiment_names=["text"]).to_csv("runs.csv", index=False)
-"""
-    return made_by("mlflow", script, tmp_path_factory.mktemp("mlflow"))
-
-
-@pytest.mark.parametrize("name", ["mlruns", "runs.csv"])
-def test_mlflow_store_and_table(mlflow_files: Path, name: str) -> None:
-    result = compare_from(mlflow_files / name)
-    assert by_arm(result.runs) == {"cosine": {0: 2.0, 1: 2.125}, "uba": {0: 1.5, 1: 1.625, 2: None}}
-    assert {run.metric for run in result.runs} == {"val/loss"}
-    assert any("uba, seed 2 did not finish" in note for note in result.notes)
-
-
 def test_mlflow_table_downloaded_from_its_page_made_by_hand(tmp_path: Path) -> None:
     path = put(
         tmp_path,
@@ -484,58 +366,6 @@ def test_mlflow_table_downloaded_from_its_page_made_by_hand(tmp_path: Path) -> N
 
 
 # --- lm-evaluation-harness -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def harness_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two arms evaluated by the real harness: its dummy model gives random likelihoods."""
-    script = """
-import json, random, lm_eval
-from lm_eval.loggers import EvaluationTracker
-from lm_eval.tasks import TaskManager
-with open("data.jsonl", "w") as lines:
-    for i in range(40):
-        lines.write(json.dumps({"q": f"what is {i}?", "choices": ["a", "b"], "label": i % 2}) + "\\n")
-metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
-task = {
-    "task": "tiny_choice", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "data.jsonl"}},
-    "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_choice": "choices",
-    "doc_to_target": "label", "metric_list": metrics, "metadata": {"version": 1.0},
-}
-for place, arm in enumerate(("cosine", "uba")):
-    tracker = EvaluationTracker(output_path=f"out/{arm}/seed-0")
-    found = lm_eval.simple_evaluate(
-        model="dummy", tasks=[task], log_samples=True, evaluation_tracker=tracker, bootstrap_iters=0,
-        task_manager=TaskManager(include_defaults=False), random_seed=place,
-    )
-    samples = found.pop("samples")
-    tracker.save_results_aggregated(results=found, samples=samples)
-    tracker.save_results_samples(task_name="tiny_choice", samples=samples["tiny_choice"])
-"""
-    return made_by("lm_eval", script, tmp_path_factory.mktemp("harness")) / "out"
-
-
-def test_harness_samples_are_paired_by_item(harness_files: Path) -> None:
-    result = compare_from(harness_files, metric="acc")
-    scores, reported = {}, {}
-    for arm in ("cosine", "uba"):
-        lines = next((harness_files / arm).rglob("samples_*.jsonl")).read_text().splitlines()
-        scores[arm] = {row["doc_id"]: row["acc"] for row in map(json.loads, lines)}
-        stored = json.loads(next((harness_files / arm).rglob("results_*.json")).read_text())
-        reported[arm] = stored["results"]["tiny_choice"]["acc,none"]
-    assert {arm.name: arm.mean for arm in result.arms} == pytest.approx(reported)
-    expected = paired_difference([scores["uba"][i] for i in range(40)], [scores["cosine"][i] for i in range(40)])
-    assert result.comparisons[0].difference == expected.estimate
-    assert result.comparisons[0].low == expected.low
-    cell = result.cells[0]
-    assert (cell.workload, cell.metric, cell.lower_is_better, cell.pair) == ("tiny_choice", "acc", False, "item")
-
-
-def test_harness_results_without_samples_are_single_seeds(harness_files: Path) -> None:
-    runs = read_results(sorted(harness_files.rglob("results_*.json")), metric="acc", pairs="seed")
-    for run in runs:
-        stored = json.loads(Path(str(run.folder)).read_text())
-        assert (run.seed, run.value) == (0, stored["results"]["tiny_choice"]["acc,none"])
 
 
 def harness(folder: Path, arm: str, **changes: Any) -> Path:
@@ -565,33 +395,6 @@ def test_harness_metric_that_is_no_mean_of_items_is_not_paired_by_item(tmp_path:
     result = compare_from(tmp_path)
     assert by_arm(result.runs) == {"one": {0: 0.9}, "two": {0: 0.9}}
     assert any("not the mean of its items" in note for note in result.notes)
-
-
-# --- mteb ------------------------------------------------------------------------------------------------------------
-
-
-def test_mteb_folders(tmp_path: Path) -> None:
-    script = """
-import json, pathlib, mteb
-from mteb.results import TaskResult
-def row(subset, score):
-    return {"main_score": score, "accuracy": score, "hf_subset": subset, "languages": ["eng-Latn"]}
-for model, base in (("org__one", 0.5), ("org__two", 0.7)):
-    folder = pathlib.Path("results") / model / "revision"
-    folder.mkdir(parents=True)
-    (folder / "model_meta.json").write_text(json.dumps({"name": model.replace("__", "/"), "revision": "revision"}))
-    scores = {"test": [row("en", base), row("de", base + 0.25)], "dev": [row("en", 0.125)]}
-    for task in ("Banking77Classification", "AmazonCounterfactualClassification"):
-        TaskResult(
-            dataset_revision="abc", task_name=task, mteb_version=mteb.__version__, scores=scores, evaluation_time=1.0
-        ).to_disk(folder / f"{task}.json")
-"""
-    made_by("mteb", script, tmp_path)
-    runs = read_results(tmp_path / "results")
-    for task in ("Banking77Classification", "AmazonCounterfactualClassification"):
-        assert by_arm(runs, task) == {"org/one": {0: 0.625}, "org/two": {0: pytest.approx(0.825)}}
-        assert by_arm(runs, f"{task} (dev)") == {"org/one": {0: 0.125}, "org/two": {0: 0.125}}
-    assert {(run.metric, run.lower_is_better) for run in runs} == {("main_score", False)}
 
 
 # --- who a run is, which way is better -------------------------------------------------------------------------------
@@ -844,6 +647,12 @@ BAD: dict[str, tuple[dict[str, str], dict[str, Any], type[Exception], str]] = {
         "loss:1: not a metric of MLflow",
     ),
     "broken yaml": ({"m/1/r/meta.yaml": "run_id: [\n"}, {}, DataError, "meta.yaml: not YAML"),
+    "only deleted runs": (
+        {"m/1/r/meta.yaml": "run_id: r\nrun_name: a-seed-0\nlifecycle_stage: deleted\n"},
+        {},
+        DataNotFound,
+        "hold no runs; those that were deleted do not count",
+    ),
     "summary without metrics": ({"a-seed-0/wandb-summary.json": '{"_step": 3}'}, {}, DataError, "holds no metrics"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from tests.e2e.cli import CommandLine
 from tests.training.toys import toy
 
 from tutelage.comparison.on_ray import address_of, check_shared
+from tutelage.comparison.racing import read_race
 from tutelage.comparison.run import compare
 from tutelage.errors import ConfigError, MissingExtra
 
@@ -77,6 +79,8 @@ def test_the_command_line_passes_it_on(tmp_path: Path, monkeypatch: pytest.Monke
         (("compare", *declared, "--on", "rey"), "got rey"),
         (("compare", *declared, "--on", "ray", "--jobs", 2), "got 2 with on=ray"),
         (("compare", "--from", "results.csv", "--on", "ray"), "takes no --on"),
+        (("race", *declared, "--target", "digits:net=mlp=1.0", "--on", "rey"), "got rey"),
+        (("race", *declared, "--target", "digits:net=mlp=1.0", "--on", "ray", "--jobs", 2), "got 2 with on=ray"),
     ):
         outcome = run(*words)
         assert outcome.code == 2
@@ -264,3 +268,40 @@ def test_an_address_that_nothing_answers_at(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"Nothing answers at .*127.0.0.1:{port} .*; is the Ray cluster up"):
             compare(toy(), ["cosine", "constant"], budget="5steps", on=on, out=tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@needs_ray
+def test_an_address_that_answers_and_is_not_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.comparison.on_ray._PATIENCE", 5.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"Something answers at {address}, but not as the head of a Ray cluster"):
+            compare(toy(), ["cosine", "constant"], budget="5steps", on=f"ray:{address}", out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_race_on_ray_gives_the_numbers_of_this_machine(cluster, tmp_path: Path) -> None:
+    address, _ = cluster
+    words = ["race", "--workload", "digits:net=mlp", "--arm", "adam=cosine;adamw;peak={peak}", "--arm", "flat=constant"]
+    words += ["--space", "peak=log:1e-3..1e-2", "--budget", "20steps", "--studies", "1", "--trials", "2", "--json"]
+    words += ["--baseline", "flat", "--target-repeats", "2", "--quiet"]
+    found = []
+    for name, where in (("ray", ["--on", f"ray:{address}"]), ("here", ["--jobs", "1"])):
+        command = [
+            sys.executable,
+            "-c",
+            "from tutelage.cli import main; main()",
+            *words,
+            "--out",
+            str(tmp_path / name),
+            *where,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=LIMIT)
+        assert done.returncode == 0, done.stderr
+        made = read_race(tmp_path / name)
+        assert json.loads(done.stdout)["cost"] == made.cost
+        found.append([(run.arm, run.trial, run.recipe, run.best, run.times["steps"]) for run in made.runs])
+    assert len(found[0]) == 3
+    assert found[0] == found[1]

@@ -188,7 +188,7 @@ def test_a_pilot_that_cannot_be_read(tmp_path: Path, prepare: Any, options: Any,
     ("text", "error", "fragment"),
     [
         ("{broken", CorruptRun, "cannot be read"),
-        ("[1]", CorruptRun, "cannot be read"),
+        ("[1]", CorruptRun, "holds no report"),
         ('{"format": 99}', ConfigError, "format 99"),  # of a later version
         ('{"format": 1}', ConfigError, "incomplete"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tutelage.comparison import RunOutcome, compare, summarise
-from tutelage.comparison.to_target import curve_targets, evaluations, read_comparison, score_comparison, time_of_curve
+from tutelage.comparison.to_target import curve_targets, evaluations, score_comparison, time_of_curve
 from tutelage.errors import ConfigError, CorruptRun, DataNotFound
 from tutelage.evaluation.algoperf_targets import WorkloadTarget
 
@@ -127,7 +127,9 @@ def test_a_folder_gives_what_the_result_gave(tmp_path, monkeypatch):
     assert score_comparison(tmp_path / "moved/c", targets={"digits": 1.0}) == table
     (tmp_path / "moved/c/report.json").write_text("{")
     with pytest.raises(CorruptRun, match="cannot be read"):
-        read_comparison(tmp_path / "moved/c")
+        score_comparison(tmp_path / "moved/c")
+    with pytest.raises(ConfigError, match="holds one run, and a score needs several arms"):
+        score_comparison(next((tmp_path / "moved/c/runs").rglob("run.json")).parent)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_curves_that_are_gone():
     result, _ = made({("a", "w", 0): curve([0.5]), ("b", "w", 0): curve([0.5])})
     with pytest.raises(DataNotFound, match="curve of a on w, seed 0, is not there"):
         score_comparison(result, targets={"w": 0.5})
-    with pytest.raises(DataNotFound, match=r"holds no report\.json"):
+    with pytest.raises(DataNotFound, match=r"holds neither a finished comparison .report.json."):
         score_comparison("nowhere")
     with pytest.raises(ConfigError, match=r'no metric "accuracy".*It has: loss'):
         evaluations(curve([0.5]), "accuracy")

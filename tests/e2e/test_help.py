@@ -11,7 +11,12 @@ from tutelage import cli
 
 
 def commands():
-    return typer.main.get_command(cli.app).commands
+    """Return every command by its words; those of a group stand for the group."""
+    found = {}
+    for name, command in typer.main.get_command(cli.app).commands.items():
+        below = getattr(command, "commands", None)
+        found |= {name: command} if below is None else {f"{name} {word}": one for word, one in below.items()}
+    return found
 
 
 def examples(command):
@@ -22,7 +27,7 @@ def test_every_command_says_what_it_does_and_shows_two_examples(run):
     for name, command in commands().items():
         assert command.help, name
         assert len(examples(command)) >= 2, name
-        shown = run(name, "--help")
+        shown = run(*name.split(), "--help")
         assert shown.code == 0
         assert "Examples:" in shown.out
         for option in re.findall(r"(--[a-z][a-z-]+)", " ".join(examples(command))):
@@ -35,8 +40,8 @@ def test_the_examples_run(run):
             program, *words = shlex.split(line)
             assert program == "tutelage"
             # A study takes minutes (tests/studies runs a small one); the logs to score are tests/evaluation's to make,
-            # the grid of runs to fit that of test_fit_power.
-            if name in ("study", "score-submissions", "fit-power"):
+            # the grid of runs to fit that of test_fit_power, the files to forecast those of test_forecast*.
+            if name in ("study", "score-submissions", "fit-power") or name.startswith("forecast "):
                 continue
             outcome = run(*words)
             assert outcome.code == 0, f"{line}\n{outcome.err}"

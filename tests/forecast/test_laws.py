@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from tests.forecast.curves import made
+
 from tutelage.forecast import PARTS, from_spec, names
 
 #: For each law: options of another spec, and the largest error in percent on a curve that the annealing law made.

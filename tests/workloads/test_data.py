@@ -296,7 +296,7 @@ def test_what_is_nowhere_is_looked_for_and_said(tmp_path: Path) -> None:
     write(tmp_path, "notes.jsonl", jsonl(["a"]))
     with pytest.raises(DataNotFound, match=rf'looked for {tmp_path}/note.jsonl\)\. Did you mean "notes.jsonl"\?'):
         open_data(tmp_path / "note.jsonl")
-    with pytest.raises(DataNotFound, match=r'Did you mean "shakespeare"\? Named data sets: law-de, novels-de,'):
+    with pytest.raises(DataNotFound, match=r'Did you mean "shakespeare"\? Named data sets: instr-sni, law-de,'):
         open_data("shakespear")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"holds no data: no \.jsonl"):
@@ -333,7 +333,7 @@ def test_named_data_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.
     write(tmp_path, "shakespeare", "working folder")
     assert list(read_texts("shakespeare")) == ["chosen"]
     assert list(read_texts(f".{os.sep}shakespeare")) == ["working folder"]
-    with pytest.raises(ConfigError, match=r'No data set "shake"\. .*All: law-de'):
+    with pytest.raises(ConfigError, match=r'No data set "shake"\. .*All: instr-sni, law-de'):
         data.find_named("shake")
 
 

@@ -17,10 +17,12 @@ from tutelage.workloads._spec import spec_of
 
 
 def test_every_workload_has_a_name() -> None:
-    assert names() == sorted(PARTS) == ["breast-cancer", "digits", "sequence-copy", "text-classification", "text-lm"]
+    listed = ["breast-cancer", "digits", "instructions", "sequence-copy", "text-classification", "text-lm"]
+    assert names() == sorted(PARTS) == listed
     assert [from_spec(name).__class__.__name__ for name in names()] == [
         "BreastCancer",
         "Digits",
+        "Instructions",
         "SequenceCopy",
         "TextClassification",
         "TextLM",

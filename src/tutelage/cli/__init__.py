@@ -10,6 +10,13 @@ from tutelage.cli import training as training  # isort: skip
 from tutelage.cli import comparing as comparing  # isort: skip
 from tutelage.cli import reporting as reporting  # isort: skip
 from tutelage.cli import fitting as fitting  # isort: skip
+from tutelage.cli import forecast_curve as forecast_curve  # isort: skip
+from tutelage.cli import forecast_schedule as forecast_schedule  # isort: skip
+from tutelage.cli import forecast_checkpoints as forecast_checkpoints  # isort: skip
+from tutelage.cli import forecast_signals as forecast_signals  # isort: skip
+from tutelage.cli import forecast_efficiency as forecast_efficiency  # isort: skip
+from tutelage.cli import forecast_learning as forecast_learning  # isort: skip
+from tutelage.cli import forecast_scaling as forecast_scaling  # isort: skip
 from tutelage.cli import catalogue as catalogue  # isort: skip
 from tutelage.cli import scoring as scoring  # isort: skip
 from tutelage.cli import studying as studying  # isort: skip

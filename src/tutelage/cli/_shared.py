@@ -31,6 +31,8 @@ TextColumn = Annotated[str | None, typer.Option("--text-column", help="Column th
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column that holds the label.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds, or start it.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what --out holds.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")]
+On = Annotated[str | None, typer.Option("--on", help="local, ray, ray:auto, ray:HOST:PORT or ray://HOST:PORT.")]
 EvalEvery = Annotated[int | None, typer.Option("--eval-every", help="Updates between evaluations; a tenth of the run.")]
 Tracker = Annotated[list[str] | None, typer.Option("--tracker", help="tensorboard, wandb, mlflow, trackio, ...")]
 

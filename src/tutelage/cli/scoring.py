@@ -9,7 +9,9 @@ import typer
 
 from tutelage.cli._shared import (
     Force,
+    Jobs,
     Json,
+    On,
     Quiet,
     Resume,
     app,
@@ -183,7 +185,8 @@ def race(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for runs and result.")] = None,
     resume: Resume = False,
     force: Force = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Runs at a time; one a core if not given.")] = None,
+    jobs: Jobs = None,
+    on: On = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -224,6 +227,7 @@ def race(
                 resume=resume,
                 force=force,
                 jobs=jobs,
+                on=on or "local",
                 watch=view.update,
             )
     except KeyboardInterrupt:

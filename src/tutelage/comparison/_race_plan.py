@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.comparison.plan import Job, Plan, _named, make_plan
+from tutelage.comparison.plan import Job, Plan, make_plan, named_arm
 from tutelage.comparison.space import Axis, Choice, Space, Value, axes_of, fill, gaps, halton, parse_space
 from tutelage.durations import Budget, Duration
 from tutelage.errors import ConfigError, did_you_mean
@@ -184,7 +184,7 @@ def _name(workload: Workload | str) -> str:
 def _entries(
     arms: Mapping[str, str] | Sequence[str], axes: Mapping[str, Axis], rules: TuningRules
 ) -> tuple[Entry, ...]:
-    named = list(arms.items()) if isinstance(arms, Mapping) else [_named(arm) for arm in arms]
+    named = list(arms.items()) if isinstance(arms, Mapping) else [named_arm(arm) for arm in arms]
     entries: list[Entry] = []
     for name, recipe in named:
         text = str(recipe)

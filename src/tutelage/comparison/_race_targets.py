@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tutelage.comparison._executor import Executor, Work
+from tutelage.comparison._grid import Progress, run_jobs
 from tutelage.comparison._race_plan import HORIZON, Heat, RacePlan, TargetRules, trial_job
 from tutelage.comparison._race_records import RaceTarget
 from tutelage.comparison.plan import Job, slug
-from tutelage.comparison.run import Progress, _run_jobs
 from tutelage.comparison.space import halton
 from tutelage.comparison.to_target import evaluations
 from tutelage.errors import TutelageError
@@ -38,7 +38,7 @@ def carry_out(
         if not mine:
             continue
         work = Work(declared.plan.workloads, root, {"keep_weights": False, "eval_every": every})
-        for job, stored in _run_jobs(executor, work, mine, Progress(phase, mine, root, len(todo), done), watch):
+        for job, stored in run_jobs(executor, work, mine, Progress(phase, mine, root, len(todo), done), watch):
             found[job.folder] = stored
         done += len(mine)
     return found

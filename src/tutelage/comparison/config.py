@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tutelage.comparison.plan import Tuning, _named, slug
+from tutelage.comparison.plan import Tuning, named_arm, slug
 from tutelage.errors import ConfigError, DataNotFound, did_you_mean
 from tutelage.training.recipe_file import RecipeFile, check_fingerprint, toml_value
 from tutelage.training.storage import write_atomically
@@ -163,7 +163,7 @@ def _with_recipe(file: RecipeFile, given: Mapping[str, Any]) -> tuple[dict[str, 
     table = {name: value for name, value in file.said().items() if name != "seed"} | dict(file.compared)
     name = table.pop("name", "recipe")
     others = given.get("arms", table.pop("arms", {}))
-    items = list(others.items()) if isinstance(others, Mapping) else [_named(arm) for arm in others]
+    items = list(others.items()) if isinstance(others, Mapping) else [named_arm(arm) for arm in others]
     if name in dict(items):
         raise ConfigError(f'Two arms are called "{name}", the recipe of the file and another; name that one otherwise.')
     if file.seed is not None:

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: How often Ray starts a run again whose worker was lost.
 RETRIES = 3
+#: Seconds a cluster has to answer in the language of Ray.
+_PATIENCE = 60.0
 #: Seconds a file server may need to notice that the machine which held a run folder is gone.
 _LEASE = 120.0
 
@@ -98,16 +101,34 @@ def connected(on: str) -> Iterator[Executor]:
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address that nothing listens on: Ray itself would try for minutes, or end this process."""
+    """Refuse an address that no cluster answers at: Ray itself would try for minutes, or end this process."""
     place = _host_and_port(address)
-    if place is None:
+    if place is not None:
+        try:
+            socket.create_connection(place, timeout=5.0).close()
+        except OSError as error:
+            raise ConfigError(
+                f"Nothing answers at {address} ({error}); is the Ray cluster up? ray status --address HOST:PORT tells; "
+                "ray:auto finds a cluster that this machine belongs to."
+            ) from None
+    if address == "local" or address.startswith("ray://"):  # Ray gives up on a client server after 30 seconds
         return
+    # In a process of its own, as Ray's attempts cannot be ended from inside. Why one failed, the attempt here will say.
+    attempt = "import logging, sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)"
     try:
-        socket.create_connection(place, timeout=5.0).close()
-    except OSError as error:
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", attempt, address],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
         raise ConfigError(
-            f"Nothing answers at {address} ({error}); is the Ray cluster up? ray status --address HOST:PORT tells; "
-            "ray:auto finds a cluster that this machine belongs to."
+            f"Something answers at {address}, but not as the head of a Ray cluster within {_PATIENCE:g} seconds; give "
+            "the head's own port (6379 unless told otherwise), not that of its dashboard (8265), and for a Ray client "
+            "server (10001) write ray://HOST:PORT."
         ) from None
 
 

@@ -205,7 +205,7 @@ def make_plan(
     """
     faults: list[str] = []
     named: dict[str, Recipe] = {}
-    items = list(arms.items()) if isinstance(arms, Mapping) else [_named(arm) for arm in arms]
+    items = list(arms.items()) if isinstance(arms, Mapping) else [named_arm(arm) for arm in arms]
     for name, value in items:
         try:
             recipe = Recipe.parse(value)
@@ -239,7 +239,7 @@ def make_plan(
     return Plan(listed, tuple(workloads), tuple(dict.fromkeys(parsed)), numbers, chosen, tuning)
 
 
-def _named(arm: str | Recipe) -> tuple[str, str | Recipe]:
+def named_arm(arm: str | Recipe) -> tuple[str, str | Recipe]:
     """Split ``name=SPEC``; a bare spec is its own name."""
     text = str(arm)
     name, equals, rest = text.partition("=")

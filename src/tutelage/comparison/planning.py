@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from tutelage.comparison._seed_plan import (
     plan_in_words,
 )
 from tutelage.comparison.result import summarise
-from tutelage.errors import ConfigError, CorruptRun
+from tutelage.errors import ConfigError
 from tutelage.evaluation import detectable_effect, sd_interval, seeds_needed
 
 __all__ = ["SeedNeed", "SeedPlan", "plan_seeds", "read_pilot"]
@@ -111,6 +110,7 @@ def read_pilot(
     """
     from tutelage.comparison.imports import compare_from
     from tutelage.comparison.report import REPORT_DATA
+    from tutelage.comparison.stored import read_report
 
     given, place = {name: value for name, value in options.items() if value is not None}, Path(path)
     report = place / REPORT_DATA if place.is_dir() else place
@@ -121,12 +121,7 @@ def read_pilot(
         return compare_from(place, baseline=baseline, **given, **chosen)
     if given:
         raise ConfigError(f"{report} is a comparison of its own and takes no {', '.join(sorted(given))}.")
-    try:
-        pilot = ComparisonResult.from_json(json.loads(report.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise CorruptRun(f"{report} cannot be read ({error}); run the comparison again with --resume.") from error
+    pilot = read_report(report.parent).result
     if (baseline or pilot.baseline, confidence or pilot.confidence) == (pilot.baseline, pilot.confidence):
         return pilot
     return summarise(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tutelage.comparison._grid import Progress, executor_for, open_folder
 from tutelage.comparison._race_plan import Heat, RacePlan, TargetRules, declare, trial_job
 from tutelage.comparison._race_records import RACE_DATA, RaceResult, RaceRun, RaceTarget, read_race
 from tutelage.comparison._race_targets import carry_out, set_targets
 from tutelage.comparison.plan import Job, slug
-from tutelage.comparison.run import Progress, _executor, open_comparison
 from tutelage.comparison.space import Space, Value, halton
 from tutelage.comparison.to_target import AXES, evaluations
 from tutelage.durations import Budget
@@ -116,12 +116,12 @@ def race(
         workload, arms, budget, space, rules or TuningRules(), targets, set_by, variants, eval_every, seed
     )
     with contextlib.ExitStack() as stack:
-        executor = stack.enter_context(_executor(on, jobs))
+        executor = stack.enter_context(executor_for(on, jobs))
         root = (
             Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tutelage-")))
         )
         if out is not None:
-            open_comparison(root, declared, resume=resume, force=force)  # type: ignore[arg-type]  # declaration() is read, nothing else
+            open_folder(root, declared.declaration(), resume=resume, force=force)
         marks, spent = set_targets(declared, root, executor, watch)
         todo = [job for heat in declared.heats for job in _race_jobs(declared, heat)]
         stored = carry_out(declared, root, executor, [job for job, *_ in todo], "race", watch)

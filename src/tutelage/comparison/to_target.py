@@ -6,23 +6,21 @@ the curves of a finished comparison are enough.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.comparison._curves import Columns, Curves, load_curves
 from tutelage.comparison._records import Cell, ComparisonResult
-from tutelage.comparison.report import REPORT_DATA
-from tutelage.errors import ConfigError, CorruptRun, DataNotFound, did_you_mean
+from tutelage.comparison.stored import read_report
+from tutelage.errors import ConfigError, DataNotFound, did_you_mean
 from tutelage.evaluation.algoperf import time_to_target, workload_time
 from tutelage.evaluation.algoperf_scores import Axis, ScoreTable, TimeTable, score_times
 from tutelage.evaluation.algoperf_targets import WorkloadTarget, set_target
 
-__all__ = ["AXES", "curve_targets", "evaluations", "read_comparison", "score_comparison", "time_of_curve"]
+__all__ = ["AXES", "curve_targets", "evaluations", "score_comparison", "time_of_curve"]
 
 #: What a curve's own columns can count.
 AXES: tuple[Axis, ...] = ("steps", "tokens", "seconds")
@@ -146,8 +144,10 @@ def score_comparison(
         Scores, times, profiles and notes; ``print(table.to_text())`` shows them.
 
     Raises:
-        DataNotFound: No comparison there, or the curve of a run is gone.
-        ConfigError: A workload without a target, a target for none, or an axis that the curves do not count.
+        DataNotFound: No finished comparison there, or the curve of a run is gone.
+        CorruptRun: Its report cannot be read.
+        ConfigError: A single run in place of a comparison, a workload without a target, a target for none, or an axis
+            that the curves do not count.
         ValueError: Fewer than two arms, or ``r_max`` not above 1.
 
     Example:
@@ -172,8 +172,8 @@ def score_comparison(
     Source:
         As :mod:`tutelage.evaluation.algoperf`.
     """
-    result, root = (comparison, None) if isinstance(comparison, ComparisonResult) else read_comparison(Path(comparison))
-    known = load_curves(result, root) if curves is None else curves
+    result = comparison if isinstance(comparison, ComparisonResult) else _stored(comparison)
+    known = load_curves(result) if curves is None else curves
     cells = {_label(result, cell): cell for cell in result.cells}
     marks = curve_targets(result, known, baseline) if targets is None else _given(targets, cells)
     arms = list(dict.fromkeys(arm.name for arm in result.arms))
@@ -192,23 +192,11 @@ def score_comparison(
     return score_times(table, variants=variants, r_max=r_max, notes=notes)
 
 
-def read_comparison(folder: Path) -> tuple[ComparisonResult, Path]:
-    """Return the stored result of a comparison, and the folder its runs are found from.
-
-    Raises:
-        DataNotFound: The folder holds no finished comparison.
-        CorruptRun: Its report cannot be read.
-    """
-    path = folder / REPORT_DATA
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataNotFound(
-            f"{folder} holds no {REPORT_DATA}; name the folder of a finished comparison (tutelage compare --out)."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CorruptRun(f"{path} cannot be read ({error}); run the comparison again with --resume.") from error
-    return ComparisonResult.from_json(stored), folder
+def _stored(folder: str | Path) -> ComparisonResult:
+    report = read_report(folder)
+    if report.of_run:
+        raise ConfigError(f"{folder} holds one run, and a score needs several arms; name a comparison's folder.")
+    return report.result
 
 
 def _label(result: ComparisonResult, cell: Cell) -> str:

@@ -7,6 +7,7 @@ from tutelage.evaluation.forgetting import ForgettingReport
 from tutelage.evaluation.multiplicity import holm
 from tutelage.evaluation.power import detectable_effect, sd_interval, seeds_needed
 from tutelage.evaluation.relative import relative_gains
+from tutelage.evaluation.rouge import rouge_l
 from tutelage.evaluation.significance import (
     MeanInterval,
     PairedDifference,
@@ -29,6 +30,7 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "relative_gains",
+    "rouge_l",
     "sd_interval",
     "seeds_needed",
     "sign_flip_p_value",

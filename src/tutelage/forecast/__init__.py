@@ -6,21 +6,30 @@
 ['annealing', 'last-value', 'multi-power', 'power']
 """
 
+from tutelage.forecast._learning_trends import Trend
 from tutelage.forecast._parts import PARTS
 from tutelage.forecast._signal_runs import SignalRun
 from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
 from tutelage.forecast.best_schedule import BestSchedule, Gain, best_schedule, refits
 from tutelage.forecast.checkpoints import dynamics, early_indicator, health_report, predict_task
+from tutelage.forecast.chinchilla import ChinchillaLaw, fit_chinchilla
 from tutelage.forecast.curve import LossCurve
 from tutelage.forecast.data_efficiency import DataEfficiency, data_efficiency
 from tutelage.forecast.early_signals import SignalCorrelation, SignalReport, signal_report
 from tutelage.forecast.exponential import Forecast, clean_spikes, exp_forecast
 from tutelage.forecast.forecaster import BackTest, CurveForecast, back_tests, forecast, from_spec
 from tutelage.forecast.held_out import HeldOutError, held_out_error, relative_noise
+from tutelage.forecast.kaplan import KaplanLaw
+from tutelage.forecast.kaplan_fit import fit_kaplan
 from tutelage.forecast.law import CurveFitter, CurveLaw, LawFit, mean_absolute_percentage_error
+from tutelage.forecast.learning_bayes import LearningForecast, LearningPosterior, SizeNeeded, learning_posterior
+from tutelage.forecast.learning_curve import LearningCurve
+from tutelage.forecast.learning_families import FamilyFit, fit_families
+from tutelage.forecast.learning_ranking import Ranked, rank_systems
 from tutelage.forecast.logged_rates import logged_rates
 from tutelage.forecast.multi_power import MultiPower, MultiPowerLaw
 from tutelage.forecast.nested import nested_subsets
+from tutelage.forecast.power_law import PowerLaw, fit_power_law
 from tutelage.forecast.pruning import Pruning, prune_runs
 from tutelage.forecast.steps_power import LastValue, StepsPower, StepsPowerLaw
 from tutelage.registry import entries
@@ -31,24 +40,34 @@ __all__ = [
     "AnnealingLaw",
     "BackTest",
     "BestSchedule",
+    "ChinchillaLaw",
     "CurveFitter",
     "CurveForecast",
     "CurveLaw",
     "DataEfficiency",
+    "FamilyFit",
     "Forecast",
     "Gain",
     "HeldOutError",
+    "KaplanLaw",
     "LastValue",
     "LawFit",
+    "LearningCurve",
+    "LearningForecast",
+    "LearningPosterior",
     "LossCurve",
     "MultiPower",
     "MultiPowerLaw",
+    "PowerLaw",
     "Pruning",
+    "Ranked",
     "SignalCorrelation",
     "SignalReport",
     "SignalRun",
+    "SizeNeeded",
     "StepsPower",
     "StepsPowerLaw",
+    "Trend",
     "back_tests",
     "best_schedule",
     "clean_spikes",
@@ -56,10 +75,15 @@ __all__ = [
     "dynamics",
     "early_indicator",
     "exp_forecast",
+    "fit_chinchilla",
+    "fit_families",
+    "fit_kaplan",
+    "fit_power_law",
     "forecast",
     "from_spec",
     "health_report",
     "held_out_error",
+    "learning_posterior",
     "logged_rates",
     "lr_areas",
     "mean_absolute_percentage_error",
@@ -67,6 +91,7 @@ __all__ = [
     "nested_subsets",
     "predict_task",
     "prune_runs",
+    "rank_systems",
     "refits",
     "relative_noise",
     "scaled_decay",

@@ -76,7 +76,7 @@ def minimise_huber(
         while True:
             # Solved in units in which every parameter moves the residuals alike, so that none drowns in another.
             matrix = (newton + damping * above) / np.outer(scale, scale)
-            matrix[np.diag_indices_from(matrix)] += 1e-12
+            matrix[np.diag_indices_from(matrix)] += 1e-12 * max(1.0, float(matrix.diagonal().max()))
             step[free] = -np.linalg.solve(matrix, gradient[free] / scale) / scale
             tried = np.clip(values + step, lower, upper)
             tried_found, tried_slopes = residuals(tried)

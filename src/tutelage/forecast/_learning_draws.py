@@ -157,7 +157,8 @@ def _blocks(x: Floats, y: Floats, first: float, chosen: Sequence[Family], shape:
                 # Errors fall: only the part of the posterior with a >= 0 counts.
                 ratio_of_a = mean[:, 0] / np.sqrt(covariance[:, 0, 0] * rate / shape)
                 evidence = evidence + np.log(special.stdtr(2 * shape, ratio_of_a) + _TINY)
-            blocks.append(_Block(place, noise, theta, mean, covariance, rate, evidence - math.log(len(theta))))
+            weights = np.asarray(evidence - math.log(len(theta)), dtype=np.float64)
+            blocks.append(_Block(place, noise, theta, mean, np.asarray(covariance, dtype=np.float64), rate, weights))
     return blocks
 
 

@@ -61,12 +61,12 @@ class Family:
 
 
 def _power(theta: Floats, x: Floats, first: float) -> Floats:
-    return np.exp(-np.exp(theta[:, :1]) * np.log(x))
+    return np.asarray(np.exp(-np.exp(theta[:, :1]) * np.log(x)), dtype=np.float64)
 
 
 def _shifted_power(theta: Floats, x: Floats, first: float) -> Floats:
     shift = np.exp(theta[:, 1:])
-    return np.exp(-np.exp(theta[:, :1]) * np.log((x + shift) / (1 + shift)))
+    return np.asarray(np.exp(-np.exp(theta[:, :1]) * np.log((x + shift) / (1 + shift))), dtype=np.float64)
 
 
 def _exponential(theta: Floats, x: Floats, first: float) -> Floats:

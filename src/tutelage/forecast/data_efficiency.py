@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from tutelage.randomness import numpy_generator
 #: Score by number of examples; several curves by name where there are such: a seed, a task, or ``(task, seed)``.
 Curve = Mapping[int, float] | Sequence[tuple[float, float]]
 Name = str | tuple[str, ...]
-Curves = Curve | Mapping[str, Curve] | Mapping[tuple[str, ...], Curve]
+Curves = Curve | Mapping[str, Curve] | Mapping[tuple[str, ...], Curve] | Mapping[tuple[str, str], Mapping[int, float]]
 Target = Literal["final_b"] | float
 _Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 _Key = tuple[str, ...]
 _Reached = tuple[float, float | None, float | None]
 _NAME = "data_efficiency"
-_FINAL = "final_b"
+_FINAL: Literal["final_b"] = "final_b"
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,9 @@ def data_efficiency(
 def _table(given: Curves, argument: str, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64], list[_Key]]:
     """Return sizes, scores ``(curves, sizes)`` with more being better, and the curves' names."""
     several = isinstance(given, Mapping) and any(not isinstance(value, int | float) for value in given.values())
-    curves: dict[Name, Curve] = dict(given) if several else {"": given}  # type: ignore[arg-type]  # told apart above
+    curves: dict[Any, Any] = {"": given}
+    if several and isinstance(given, Mapping):
+        curves = dict(given.items())
     points: dict[_Key, _Points] = {}
     for name, curve in curves.items():
         key = tuple(map(str, name)) if isinstance(name, tuple) else (str(name),)

@@ -201,10 +201,11 @@ def learning_posterior(
         ``tutelage forecast learning-curve``.
 
     Helps / does not help:
-        On curves of the Learning Curve Database that played no part in setting it up, it errs less than the last value
-        and than every single family fitted by least squares, and its intervals keep to their level
-        (``benchmarks/learning_curves.py``). It expects curves that fall smoothly: a second descent, or data of another
-        kind further on, is outside of what it weighs.
+        On 200 curves of the Learning Curve Database, of data sets that played no part in setting it up, it errs less in
+        the mean than the last value and than every single family fitted by least squares, whether 10, 25 or 50 % was
+        seen; its 80 % intervals hold 78 to 83 % of the later errors, 71 to 80 % of the last one, so they are somewhat
+        narrow far out (``benchmarks/learning_curves.py``). It expects curves that fall smoothly: a second descent, or
+        data of another kind further on, is outside of what it weighs.
 
     Relations:
         :func:`fit_families` fits single families; :class:`LearningCurve` says when a plain power law may be believed.

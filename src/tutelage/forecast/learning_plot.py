@@ -48,7 +48,8 @@ def plot_learning(
         raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
     figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
     axes = figure.subplots()
-    for place, (name, curve) in enumerate(curves.items()):
+    drawn: Mapping[str, LearningCurve | LearningPosterior] = {**curves}
+    for place, (name, curve) in enumerate(drawn.items()):
         colour = _COLOURS[place % len(_COLOURS)]
         sizes, scores = points[name]
         label = name.replace("$", r"\$") or "measured"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tutelage.models.decoder import Decoder, DecoderConfig
     from tutelage.models.digits import DigitsCNN, DigitsMLP
     from tutelage.models.encoder import Encoder, EncoderConfig
+    from tutelage.models.generation import greedy
     from tutelage.models.heap import keep_heap
     from tutelage.models.small_transformer import SmallTransformer
     from tutelage.models.tabular import TabularMLP
@@ -30,6 +31,7 @@ _LAZY = {
     "EncoderConfig": "encoder",
     "SmallTransformer": "small_transformer",
     "TabularMLP": "tabular",
+    "greedy": "generation",
     "keep_heap": "heap",
     "linear_cross_entropy": "cross_entropy",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "EncoderConfig",
     "SmallTransformer",
     "TabularMLP",
+    "greedy",
     "keep_heap",
     "linear_cross_entropy",
 ]

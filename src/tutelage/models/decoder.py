@@ -92,6 +92,11 @@ class DecoderConfig:
         """Parameters of the model: ``width (vocabulary_size + 12 layers width)``; all of them multiply."""
         return self.width * (self.vocabulary_size + 12 * self.layers * self.width)
 
+    @property
+    def non_embedding_parameters(self) -> int:
+        """Parameters without the embedding, ``12 layers width^2``: the size that scaling laws speak of."""
+        return 12 * self.layers * self.width**2
+
     def flops_per_token(self, length: int) -> int:
         """Return floating-point operations of forward and backward pass for one token in a window of ``length``.
 

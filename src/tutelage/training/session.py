@@ -214,7 +214,8 @@ class Session:
                 with self.accelerator.no_sync(self.model):
                     loss = workload.loss(self.model, batch)
                     self._backward(loss, shares[micro])
-            part = loss.detach() if shares[micro] is None else loss.detach() * (shares[micro] * self.accumulate)
+            weight = shares[micro]
+            part = loss.detach() if weight is None else loss.detach() * (weight * self.accumulate)
             total = part if total is None else total + part
         if self.clip is not None:
             norm: torch.Tensor | None = self._clip(self.clip)

@@ -1,7 +1,7 @@
 """What is learned, and how is learning measured? Data + model + loss + metrics.
 
 >>> names()
-['breast-cancer', 'digits', 'sequence-copy', 'text-classification', 'text-lm']
+['breast-cancer', 'digits', 'instructions', 'sequence-copy', 'text-classification', 'text-lm']
 >>> from_spec("digits", net="mlp").net
 'mlp'
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tutelage.workloads.custom import from_torch
     from tutelage.workloads.data import open_data, read_table, read_texts
     from tutelage.workloads.digits import Digits
+    from tutelage.workloads.instructions import Instructions, instruction_prompt
+    from tutelage.workloads.probe_text import write_probe_text
     from tutelage.workloads.sequence_copy import SequenceCopy
     from tutelage.workloads.stores import DatasetStore, RaggedStore, TensorStore, WindowStore
     from tutelage.workloads.text_classification import TextClassification
@@ -32,6 +34,7 @@ _LAZY = {
     "BreastCancer": "breast_cancer",
     "DatasetStore": "stores",
     "Digits": "digits",
+    "Instructions": "instructions",
     "RaggedStore": "stores",
     "SequenceCopy": "sequence_copy",
     "TensorStore": "stores",
@@ -40,9 +43,11 @@ _LAZY = {
     "WindowStore": "stores",
     "continuing": "_continuing",
     "from_torch": "custom",
+    "instruction_prompt": "instructions",
     "open_data": "data",
     "read_table": "data",
     "read_texts": "data",
+    "write_probe_text": "probe_text",
 }
 
 __all__ = [
@@ -52,6 +57,7 @@ __all__ = [
     "Digits",
     "EvaluationSet",
     "ExampleStore",
+    "Instructions",
     "RaggedStore",
     "SequenceCopy",
     "TensorStore",
@@ -63,11 +69,13 @@ __all__ = [
     "continuing",
     "from_spec",
     "from_torch",
+    "instruction_prompt",
     "names",
     "open_data",
     "prepare",
     "read_table",
     "read_texts",
+    "write_probe_text",
 ]
 
 

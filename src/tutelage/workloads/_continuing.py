@@ -42,8 +42,9 @@ def continuing(spec: str, run: str | Path, **overrides: Any) -> WorkloadPart:
     parsed = parse_spec(spec)
     folder = run_folder(run)
     record = read_run(folder)
-    take_over = getattr(find("workloads", parsed.name).load(), "continued", None)
-    if take_over is None or record.workload != parsed.name:
+    part = find("workloads", parsed.name).load()
+    take_over = getattr(part, "continued", None)
+    if take_over is None or record.workload not in getattr(part, "continues", (parsed.name,)):
         return from_spec(spec, **overrides)
     chosen = {**parsed.arguments, **{name: value for name, value in overrides.items() if value is not None}}
     # A model of one's own choice brings its own sizes and tokenizer.

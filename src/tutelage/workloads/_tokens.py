@@ -38,6 +38,9 @@ class TextCodec(Protocol):
     def encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """Return the tokens of each text, without any added ones."""
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; bytes that are no text become question marks of Unicode, separators nothing."""
+
     def token_bytes(self) -> NDArray[np.float64] | None:
         """Return the UTF-8 bytes each token stands for, or ``None`` where a token has no fixed number of them."""
 
@@ -200,6 +203,10 @@ class BytesCodec:
         """Return the UTF-8 bytes of each text."""
         return [text.encode("utf-8", "replace") for text in texts]
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of bytes."""
+        return bytes(token for token in tokens if token < 256).decode("utf-8", "replace")
+
     def token_bytes(self) -> NDArray[np.float64]:
         """Return 1 for each byte, 0 for the separator."""
         return np.append(np.ones(256), 0.0)
@@ -267,6 +274,11 @@ class PairCodec:
     def encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """Return the tokens of each text."""
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(map(_sayable, texts)))]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        text: str = self.tokenizer.decode([token for token in tokens if token != self.separator])
+        return text
 
     def token_bytes(self) -> NDArray[np.float64]:
         """Return the bytes of each token: its length in the byte-level alphabet, which has one character a byte."""

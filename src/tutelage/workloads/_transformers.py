@@ -179,6 +179,11 @@ class HubCodec:
         sayable = [text.encode("utf-8", "replace").decode() for text in texts]
         return list(self.tokenizer(sayable, add_special_tokens=False, verbose=False)["input_ids"])
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
+
     def token_bytes(self) -> NDArray[np.float64] | None:
         """Return ``None``: tokenizers differ in what a token stands for."""
         return None

@@ -31,6 +31,7 @@ from tutelage.workloads._rows import (
 
 #: Named data sets: the folder each lives in and its files.
 NAMED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "instr-sni": ("instr_sni", ("tasks.jsonl", "instances.jsonl.gz")),
     "law-de": ("text_law_de", ("docs.jsonl.gz",)),
     "novels-de": ("text_novels_de", ("docs.jsonl.gz",)),
     "novels-en": ("text_novels_en", ("docs.jsonl.gz",)),
@@ -108,7 +109,20 @@ def find_named(name: str) -> Path:
     """
     if name not in NAMED:
         raise ConfigError(f'No data set "{name}".{did_you_mean(name, NAMED)} All: {", ".join(NAMED)}.')
-    folder, files = NAMED[name]
+    return find_folder(*NAMED[name], name=name)
+
+
+def find_folder(folder: str, files: Sequence[str], *, name: str | None = None) -> Path:
+    """Return where a folder of data lies: in ``$TUTELAGE_DATA``, else in ``../shared/data`` next to the checkout.
+
+    Args:
+        folder: Name of the folder.
+        files: Files that it must hold.
+        name: What the data set is called, for the message.
+
+    Raises:
+        DataNotFound: It is in none of the places that are searched.
+    """
     chosen = os.environ.get("TUTELAGE_DATA")
     tried = [f"$TUTELAGE_DATA ({chosen or 'not set'})"]
     places = [Path(chosen).expanduser()] if chosen else []
@@ -120,8 +134,8 @@ def find_named(name: str) -> Path:
         if all((place / folder / file).is_file() for file in files):
             return place / folder
     raise DataNotFound(
-        f'Data set "{name}" ({folder}/{files[0]}) is not in {" nor in ".join(tried)}, and no download of it is '
-        "published yet. Put it there, or give a file of your own: data=PATH."
+        f'Data set "{name or folder}" ({folder}/{files[0]}) is not in {" nor in ".join(tried)}, and no download of it '
+        "is published yet. Put it there, or give a file of your own: data=PATH."
     )
 
 

@@ -55,7 +55,8 @@ class TextLM:
             another run: its folder, or a ``tokenizer.json`` that such a run keeps.
         vocabulary: Tokens of ``bpe`` at most, >= 257.
         size: Preset of our decoder: ``nano``, ``micro``, ``tiny``, ``small`` or ``base``
-            (:class:`tutelage.models.decoder.DecoderConfig`). ``nano`` trains 300 updates in half a minute of one core.
+            (:class:`tutelage.models.decoder.DecoderConfig`), or width and layers such as ``32x2``. ``nano`` trains 300
+            updates in half a minute of one core.
         model: A transformers causal LM in place of our decoder: a local folder, else a hub id. Its own tokenizer is
             used, and its weights are read from safetensors only.
         init: ``"pretrained"`` weights of ``model``, or ``"random"`` ones of its architecture.
@@ -292,6 +293,26 @@ def logits_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     tokens, targets = batch
     logits = model(input_ids=tokens).logits
     return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+def held_out_text(data: str, codec: Codec, *, context: int, limit: int | None, loss: Any) -> EvaluationSet:
+    """Return the held-out part of a text, to measure a language model of another workload on.
+
+    Args:
+        data: The text, as for :class:`TextLM`.
+        codec: What cuts it into tokens.
+        context: Tokens in a window.
+        limit: Windows read at most.
+        loss: :func:`own_loss` or :func:`logits_loss`.
+
+    Raises:
+        DataNotFound: The text is not there.
+        DataError: It cannot be used, or is shorter than a window.
+    """
+    settings = TextLM(data=data, context=context)
+    text = settings._encode(data, codec)
+    store = settings._windows(text.validation, data, "validation", limit)
+    return EvaluationSet(store, partial(_measure, loss=loss, token_bytes=_bytes_table(text)))
 
 
 def _bytes_table(text: EncodedText) -> torch.Tensor:

@@ -13,6 +13,7 @@ from tutelage.comparison.imports._find import FORMATS, Format, find
 from tutelage.comparison.imports._outcomes import to_outcomes
 from tutelage.comparison.imports._pairing import Imported, Pairs
 from tutelage.comparison.imports._reading import Naming, Reading
+from tutelage.errors import DataNotFound
 
 if TYPE_CHECKING:
     from tutelage.comparison._records import ComparisonResult, RunOutcome
@@ -46,11 +47,14 @@ def read_results(
       missing result, ``nan`` or ``inf`` a diverged run.
     - ``trainer``: ``trainer_state.json`` of transformers; of several checkpoints the furthest.
     - ``tensorboard``: event files; a metric is a scalar tag. Needs ``pip install tensorboard``.
-    - ``wandb``: ``wandb-summary.json`` (with ``config.yaml`` beside it), history as JSON Lines, the table of runs and
-      charts as CSV.
-    - ``mlflow``: a file store ``mlruns``, or a table of runs as CSV.
-    - ``lm-eval``: ``results_*.json`` of lm-evaluation-harness, with ``samples_*.jsonl`` for single items.
-    - ``mteb``: a folder of task results.
+    - ``wandb``: run folders with ``wandb-summary.json`` (and ``config.yaml`` beside it) or, of offline runs, with the
+      log ``run-ID.wandb`` alone, which needs ``pip install wandb``; history as JSON Lines; the table of runs and charts
+      as CSV.
+    - ``mlflow``: its database ``mlflow.db``, a file store ``mlruns``, or a table of runs as CSV (in which pandas leaves
+      the cell of a diverged run empty).
+    - ``lm-eval``: ``results_*.json`` of lm-evaluation-harness, with ``samples_*.jsonl`` for single items; averages of
+      groups of tasks are left out.
+    - ``mteb``: a folder of task results; an experiment with a model is an arm of its own.
 
     Of logged curves the value at the last step counts. Arm and seed come from columns, parameters or the
     configuration, else from the path or the run's name.
@@ -78,7 +82,7 @@ def read_results(
         DataNotFound: No such path, or a folder without results.
         DataError: Files that are broken or contradict each other; names file and line.
         ConfigError: The metric, its direction, the format or the pattern has to be given, or is unknown.
-        MissingExtra: TensorBoard is needed and not installed.
+        MissingExtra: TensorBoard or wandb is needed and not installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -175,6 +179,8 @@ def _import(
     for kind, files in found.items():
         read = importlib.import_module(_MODULES[kind]).read
         readings += read(files, naming, metric) if kind == "table" else read(files, naming)
+    if not readings:
+        raise DataNotFound(f"{', '.join(map(str, _paths(paths)))}: hold no runs; those that were deleted do not count.")
     imported = to_outcomes(readings, metric=metric, lower_is_better=lower_is_better, pairs=pairs)
     imported.notes[:0] = remarks
     return imported

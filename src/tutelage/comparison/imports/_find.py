@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tutelage.comparison.imports._mlflow_db import DATABASES, is_database
+from tutelage.comparison.imports._mteb import BESIDE
 from tutelage.comparison.imports._table import header_of
-from tutelage.comparison.imports._wandb import is_chart
+from tutelage.comparison.imports._wandb import SUMMARY, is_chart
 from tutelage.errors import ConfigError, DataError, DataNotFound, did_you_mean
 
 Format = Literal["auto", "table", "trainer", "tensorboard", "wandb", "mlflow", "lm-eval", "mteb"]
@@ -93,11 +95,11 @@ def sniff(path: Path) -> str:
         return "trainer"
     if "tfevents" in name:
         return "tensorboard"
-    if name == "wandb-summary.json":
+    if name == SUMMARY or suffix == ".wandb":
         return "wandb"
-    if name == "meta.yaml":
+    if name == "meta.yaml" or (suffix in DATABASES and is_database(path)):
         return "mlflow"
-    if name == "model_meta.json":
+    if name in BESIDE:
         return ""
     if re.fullmatch(r"samples_.+\.jsonl", name):
         return "lm-eval"

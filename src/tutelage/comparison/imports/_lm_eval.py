@@ -21,6 +21,7 @@ def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
 
     A metric goes by its name where its filter is ``none``, by ``name,filter`` elsewhere. The pattern tells the arm,
     else the name of the model does; items are told apart by number and content, so that changed data never pair.
+    Averages over a group of tasks are left out, and said to be.
 
     Raises:
         DataError: A file is no result of the harness, or samples lie without their results.
@@ -37,12 +38,22 @@ def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
         who = naming.identify(path.parent, source=str(path), otherwise=name)
         match = _RESULTS.fullmatch(path.name)
         stamp = match["stamp"] if match else None
+        groups = _groups(stored)
         for task, scores in stored["results"].items():
+            if task in groups:
+                continue
             own = [s for s in samples if s.parent == path.parent and _belongs(s, task, stamp)]
-            yield from _task(path, stored, task, scores, who, own)
+            yield from _task(path, stored, task, scores, who, own, groups)
             samples = [s for s in samples if s not in own]
     if samples:
         raise DataError(f"{samples[0]}: the results_*.json it belongs to is not beside it; give the whole folder.")
+
+
+def _groups(stored: Mapping[str, Any]) -> list[str]:
+    """Return the names under which averages of other tasks stand among the results."""
+    found = stored.get("group_subtasks")
+    members = found if isinstance(found, dict) else {}
+    return [name for name in stored["results"] if any(task in stored["results"] for task in members.get(name) or ())]
 
 
 def _belongs(path: Path, task: str, stamp: str | None) -> bool:
@@ -51,7 +62,13 @@ def _belongs(path: Path, task: str, stamp: str | None) -> bool:
 
 
 def _task(
-    path: Path, stored: Mapping[str, Any], task: str, scores: Mapping[str, Any], who: Identity, samples: Sequence[Path]
+    path: Path,
+    stored: Mapping[str, Any],
+    task: str,
+    scores: Mapping[str, Any],
+    who: Identity,
+    samples: Sequence[Path],
+    groups: Sequence[str],
 ) -> Iterator[Reading]:
     values: dict[str, float | None] = {}
     lower: dict[str, bool] = {}
@@ -77,6 +94,7 @@ def _task(
         "lower": lower,
         "version": version,
         "writer": f"lm-evaluation-harness {writer}" if writer else "",
+        "remarks": tuple(f"{group} is an average of tasks that are compared themselves; left out." for group in groups),
     }
     if values:
         yield Reading(source=str(path), values=values, **said)

@@ -1,4 +1,4 @@
-"""MLflow: the file store ``mlruns``, read without the library, and tables of runs."""
+"""MLflow: its database, the file store ``mlruns`` (both read without the library), and tables of runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutelage.comparison.imports._mlflow_db import Run, is_database, runs_of, unclipped
 from tutelage.comparison.imports._reading import Naming, Reading, number, numeric, text_of
 from tutelage.comparison.imports._table import rows_of
 from tutelage.errors import DataError
@@ -18,7 +19,7 @@ UI_COLUMNS = frozenset(
 
 
 def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
-    """Yield one reading a run: from ``meta.yaml`` and the files beside it, or a row of a table.
+    """Yield one reading a run: from a database, from ``meta.yaml`` and the files beside it, or a row of a table.
 
     Arm and seed come from parameters or tags named so, else from ``experiment/run name`` by the pattern. Runs that
     were deleted are passed over; of a metric the value at the last step counts.
@@ -30,45 +31,52 @@ def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
         if path.suffix.lower() == ".csv":
             yield from _rows(path, naming)
             continue
+        if is_database(path):
+            yield from (_reading(run, naming) for run in runs_of(path))
+            continue
         meta = _yaml(path)
         if meta.get("lifecycle_stage") == "deleted" or not (meta.get("run_id") or meta.get("run_uuid")):
             continue
-        yield _run(path, meta, naming)
+        yield _reading(_run(path, meta), naming)
 
 
-def _run(path: Path, meta: Mapping[str, Any], naming: Naming) -> Reading:
+def _run(path: Path, meta: Mapping[str, Any]) -> Run:
     folder = path.parent
     parent = folder.parent / "meta.yaml"
-    experiment = str(_yaml(parent).get("name") or "") if parent.exists() else ""
-    params, tags = _texts(folder / "params"), _texts(folder / "tags")
-    name = str(meta.get("run_name") or tags.get("mlflow.runName") or "")
-    who = naming.identify(
-        f"{experiment}/{name}",
-        source=f"{folder} ({name or 'no name'})",
-        arm=params.get("arm") or tags.get("arm"),
-        seed=params.get("seed") or tags.get("seed"),
-        workload=params.get("workload") or tags.get("workload") or "",
-        budget=params.get("budget") or tags.get("budget") or "",
-    )
-    values: dict[str, float | None] = {}
-    steps: list[int] = []
+    tags = _texts(folder / "tags")
     root = folder / "metrics"
-    for file in sorted(root.rglob("*")) if root.is_dir() else []:
-        if file.is_file():
-            step, value = _last(file)
-            values[file.relative_to(root).as_posix()] = value
-            steps.append(step)
-    start, end = meta.get("start_time"), meta.get("end_time")
-    return Reading(
+    files = (file for file in sorted(root.rglob("*")) if file.is_file()) if root.is_dir() else ()
+    return Run(
         source=str(folder),
+        experiment=str(_yaml(parent).get("name") or "") if parent.exists() else "",
+        name=str(meta.get("run_name") or tags.get("mlflow.runName") or ""),
+        status=str(meta.get("status", "")),
+        start=meta.get("start_time"),
+        end=meta.get("end_time"),
+        said={**tags, **_texts(folder / "params")},
+        last={file.relative_to(root).as_posix(): _last(file) for file in files},
+    )
+
+
+def _reading(run: Run, naming: Naming) -> Reading:
+    who = naming.identify(
+        f"{run.experiment}/{run.name}",
+        source=f"{run.source} ({run.name or 'no name'})",
+        arm=run.said.get("arm"),
+        seed=run.said.get("seed"),
+        workload=run.said.get("workload", ""),
+        budget=run.said.get("budget", ""),
+    )
+    return Reading(
+        source=run.source,
         arm=who.arm,
         seed=who.seed,
         workload=who.workload,
         budget=who.budget,
-        values=values,
-        finished=str(meta.get("status", "")) in _FINISHED,
-        steps=max(steps, default=0) or None,
-        seconds=(end - start) / 1000 if isinstance(start, int) and isinstance(end, int) else None,
+        values={name: value for name, (_, value) in run.last.items()},
+        finished=run.status in _FINISHED,
+        steps=max((step for step, _ in run.last.values()), default=0) or None,
+        seconds=(run.end - run.start) / 1000 if isinstance(run.start, int) and isinstance(run.end, int) else None,
     )
 
 
@@ -132,6 +140,10 @@ def _rows(path: Path, naming: Naming) -> Iterator[Reading]:
             seed=who.seed,
             workload=who.workload,
             budget=who.budget,
-            values={key: number(value, where) for key, value in cells.items() if value in (None, "") or numeric(value)},
+            values={
+                key: unclipped(number(value, where))
+                for key, value in cells.items()
+                if value in (None, "") or numeric(value)
+            },
             finished=str(row.get("status") or row.get("Status") or "").upper() in _FINISHED,
         )

@@ -10,18 +10,23 @@ from typing import Any
 from tutelage.comparison.imports._reading import Naming, Reading, json_of, scalars
 from tutelage.errors import DataError
 
+#: What mteb writes beside the tasks.
+BESIDE = ("model_meta.json", "run_settings.jsonl")
+_EXPERIMENTS = "experiments"
+
 
 def read(files: Sequence[Path], naming: Naming) -> Iterator[Reading]:
     """Yield one reading a task and split: ``main_score`` and all other numbers, as means over the subsets.
 
-    The arm is told by the pattern, else by ``model_meta.json`` beside the tasks. Higher main scores are better, as
-    in mteb. Splits other than ``test`` are workloads of their own.
+    The arm is told by the pattern, else by ``model_meta.json`` beside the tasks, with the name of the experiment where
+    it is one of several with a model. Higher main scores are better, as in mteb. Splits other than ``test`` are
+    workloads of their own.
 
     Raises:
         DataError: A file is no result of mteb, or one of a version before 1.11, which named no main score.
     """
     for path in files:
-        if path.name == "model_meta.json":
+        if path.name in BESIDE:
             continue
         stored = json_of(path)
         scores = stored.get("scores") if isinstance(stored, dict) else None
@@ -71,5 +76,8 @@ def _model(path: Path) -> str:
     meta = path.parent / "model_meta.json"
     stored = json_of(meta) if meta.exists() else {}
     name = stored.get("name") if isinstance(stored, dict) else None
-    # mteb itself writes folders as organisation__model/revision.
-    return str(name or path.parent.parent.name.replace("__", "/"))
+    # mteb itself writes folders as organisation__model/revision, and below it perhaps experiments/name.
+    experiment = path.parent.name if path.parent.parent.name == _EXPERIMENTS else ""
+    revision = path.parent.parent.parent if experiment else path.parent
+    name = str(name or revision.parent.name.replace("__", "/"))
+    return f"{name} ({experiment})" if experiment else name
