@@ -161,7 +161,9 @@ def test_offline_runs_of_wandb_are_read_from_their_logs(export, version: str) ->
 
 @pytest.mark.parametrize("version", versions("wandb"))
 def test_a_log_may_be_given_alone_and_a_folder_as_a_pattern(export, version: str, tmp_path: Path) -> None:
-    for place, log in enumerate(sorted(export("wandb", version).rglob("*.wandb"))[:4]):
+    # The log of the run that failed is short.
+    logs = [log for log in sorted(export("wandb", version).rglob("*.wandb")) if log.stat().st_size > 10_000]
+    for place, log in enumerate(logs):
         other = tmp_path / f"arm-{place % 2}" / f"{place // 2}" / "wandb" / log.parent.name
         shutil.copytree(log.parent, other)
         read_results(other / log.name, metric="val_loss")
@@ -170,10 +172,10 @@ def test_a_log_may_be_given_alone_and_a_folder_as_a_pattern(export, version: str
 
 
 def test_a_killed_run_of_wandb_is_read_as_far_as_it_got(export, tmp_path: Path) -> None:
-    log = sorted(export("wandb", "0.31.0").rglob("*.wandb"))[0]
+    log, *others = sorted(export("wandb", "0.31.0").rglob("*.wandb"))
     content = log.read_bytes()
     (tmp_path / log.name).write_bytes(content[: content.rindex(b"val_loss") + 30])
-    result = compare_from([tmp_path, *export("wandb", "0.31.0").rglob("*.wandb")][:3], metric="val_loss")
+    result = compare_from([tmp_path, *others[:2]], metric="val_loss")
     assert any("cosine, seed 0 did not finish" in note for note in result.notes)
     assert [run.value for run in result.runs if run.folder == str(tmp_path / log.name)] == [None]
 

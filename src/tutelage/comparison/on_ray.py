@@ -114,22 +114,25 @@ def _check_answers(address: str) -> None:
     if address == "local" or address.startswith("ray://"):  # Ray gives up on a client server after 30 seconds
         return
     # In a process of its own, as Ray's attempts cannot be ended from inside. Why one failed, the attempt here will say.
-    attempt = "import logging, sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)"
-    try:
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", attempt, address],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"Something answers at {address}, but not as the head of a Ray cluster within {_PATIENCE:g} seconds; give "
-            "the head's own port (6379 unless told otherwise), not that of its dashboard (8265), and for a Ray client "
-            "server (10001) write ray://HOST:PORT."
-        ) from None
+    attempt = "import ray, sys; print(flush=True); ray.init(sys.argv[1], log_to_driver=False)"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", attempt, address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            if process.stdout is not None:
+                process.stdout.readline()  # importing Ray may take a while and is not the cluster's fault
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise ConfigError(
+                f"Something answers at {address}, but not as the head of a Ray cluster within {_PATIENCE:g} seconds; "
+                "give the head's own port (6379 unless told otherwise), not that of its dashboard (8265), and for a "
+                "Ray client server (10001) write ray://HOST:PORT."
+            ) from None
+        finally:
+            process.kill()
 
 
 def run_on_ray(work: Work, waiting: Sequence[Job], beat: Callable[[], None]) -> Iterator[Outcome]:
