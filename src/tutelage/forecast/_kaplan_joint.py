@@ -10,7 +10,7 @@ from scipy import special
 
 from tutelage.forecast._huber import Minimum, minimise_huber
 from tutelage.forecast._kaplan_steps import CriticalBatch, Points, critical_law, min_steps
-from tutelage.forecast._scaling import exponential, fit_powers
+from tutelage.forecast._scaling import STEPS, exponential, fit_powers
 from tutelage.forecast.curve import Floats
 from tutelage.forecast.kaplan import KaplanLaw, solve_log_loss
 
@@ -69,7 +69,7 @@ class Joint:
         # The loss stands on both sides of its equation.
         return log_loss - self.observed, np.stack(rows) / (1 + through * falls)
 
-    def solve(self, start: Floats, delta: float, steps: int = 200) -> Minimum:
+    def solve(self, start: Floats, delta: float, steps: int = STEPS) -> Minimum:
         """Return the minimum reached from a start."""
         return minimise_huber(self.residuals, start, lower=self.lower, upper=self.upper, delta=delta, steps=steps)
 

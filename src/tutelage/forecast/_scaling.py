@@ -19,6 +19,8 @@ LEAST_SQUARES = 1e6
 _EXPONENTS = (0.03, 0.08, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
 _LARGEST_EXPONENT = 10.0
 _STARTS = 5
+#: Most steps from a grid of starts, and from the end of an earlier search.
+STEPS, REFIT_STEPS = 200, 60
 
 
 def positive(values: ArrayLike, *, of: str, argument: str, infinite: bool = False) -> Floats:
@@ -147,7 +149,8 @@ def fit_powers(
     lower = np.array([0.0] * free + [-60.0, 0.0] * len(centred))
     upper = np.array([float(losses.min())] * free + [60.0, _LARGEST_EXPONENT] * len(centred))
     starts = grid() if start is None else [start]
-    found = [minimise_huber(residuals, values, lower=lower, upper=upper, delta=delta) for values in starts]
+    steps = STEPS if start is None else REFIT_STEPS
+    found = [minimise_huber(residuals, values, lower=lower, upper=upper, delta=delta, steps=steps) for values in starts]
     best = min(found, key=lambda minimum: minimum.objective)
     at_best = residuals(best.values)
     exponents = best.values[free + 1 :: 2]
