@@ -10,6 +10,7 @@ from tutelage.forecast._learning_trends import Trend
 from tutelage.forecast._parts import PARTS
 from tutelage.forecast._signal_runs import SignalRun
 from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
+from tutelage.forecast.back_testing import BackTest, back_tests
 from tutelage.forecast.best_schedule import BestSchedule, Gain, best_schedule, refits
 from tutelage.forecast.checkpoints import dynamics, early_indicator, health_report, predict_task
 from tutelage.forecast.chinchilla import ChinchillaLaw, fit_chinchilla
@@ -17,7 +18,7 @@ from tutelage.forecast.curve import LossCurve
 from tutelage.forecast.data_efficiency import DataEfficiency, data_efficiency
 from tutelage.forecast.early_signals import SignalCorrelation, SignalReport, signal_report
 from tutelage.forecast.exponential import Forecast, clean_spikes, exp_forecast
-from tutelage.forecast.forecaster import BackTest, CurveForecast, back_tests, forecast, from_spec
+from tutelage.forecast.forecaster import CurveForecast, forecast, from_spec
 from tutelage.forecast.held_out import HeldOutError, held_out_error, relative_noise
 from tutelage.forecast.kaplan import KaplanLaw
 from tutelage.forecast.kaplan_fit import fit_kaplan

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 from scipy import optimize, special
 
+from tutelage.forecast._interval import UNSEEN_ASSUMED, UNSEEN_KNOWN
 from tutelage.forecast.curve import Floats, LossCurve
-from tutelage.forecast.forecaster import UNSEEN_ASSUMED, UNSEEN_KNOWN
 from tutelage.forecast.law import CurveFitter, CurveLaw, LawFit
 
 #: What a gain is counted against.

@@ -8,50 +8,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
-from tutelage.forecast.annealing import USUAL_GAIN_SHARE
+from tutelage.forecast._interval import drift_and_scatter, half_width
+from tutelage.forecast.back_testing import BackTest, back_tests, mean_error
 from tutelage.forecast.curve import Floats, LossCurve, Steps, check_rates
-from tutelage.forecast.law import CurveFitter, LawFit, check_curves, log_residuals
+from tutelage.forecast.law import CurveFitter, LawFit
 from tutelage.registry import find
 from tutelage.specs import build, parse_spec
 
 #: What ``"auto"`` chooses from, the most detailed first.
 AUTO = ("multi-power", "annealing", "power")
-
-#: Shares of what was observed at which the fit is repeated, to see how it does on the rest.
-CUTS = (0.5, 0.65, 0.8)
-#: Groups of points that the rest of a curve is averaged in, so that noise is not taken for error.
-_GROUPS = 4
-#: What the errors of a back-test are worth: two cuts more, off by 1.2 % an e-fold of updates, are added to them. The
-#: figure, like the two shares below, was set on the 25M curves of the multi-power law's authors.
-_USUAL_DRIFT, _USUAL_WEIGHT = 0.012, 2.0
-#: The same where points are too few for a back-test, and laws accordingly wild.
-_UNTESTED_DRIFT = 0.03
-#: Uncertainty of an annealing that was not seen, as a share of its effect: where other annealing was, and where none.
-UNSEEN_KNOWN, UNSEEN_ASSUMED = 0.1, 0.35
+#: Those of them that know what a falling rate does, each in its own way.
+_RATE_LAWS = ("multi-power", "annealing")
 #: A law of fewer parameters, or one that ignores the rates, is taken only where its error is below this share.
 _CLEARLY = 0.8
 _FORECAST_POINTS = 200
-#: Scales a median absolute deviation to the standard deviation of normal noise.
-_NORMAL = 1.4826
-
-
-@dataclass(frozen=True)
-class BackTest:
-    """How a law, fitted to the start of what was observed, did on the rest of it.
-
-    Args:
-        cut: Last update that was fitted.
-        horizon: Logarithm of the ratio of updates, mean over each group of points, shape ``(groups,)``.
-        error: Mean logarithm of predicted over observed losses in each group.
-        points: Points in each group.
-    """
-
-    cut: int
-    horizon: Floats
-    error: Floats
-    points: Floats
 
 
 @dataclass(frozen=True)
@@ -103,14 +74,16 @@ def forecast(
         b        = sum e h / sum h^2
         drift    = b b^2 / (b^2 + v),    v the variance of b, from its scatter over the three and from the noise
         mean     = L(s) exp(-drift h),   h = max(0, log(s / last observed update))
-        half^2   = noise^2 + q^2 (scatter^2 h^2 + (u a)^2)
+        half^2   = noise^2 + q^2 (scatter^2 h^2 + (u a)^2 + (2 r)^2)
         interval = mean exp(-+ half)
 
-    ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2`` is
-    the mean square of ``(e - drift h) / h`` without the noise, with two back-tests of 1.2 % added, and a quarter of
-    ``drift^2``; 3 % where nothing can be tested. ``a`` is the log ratio of the losses with and without the annealing
-    that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where none was. ``q`` is the normal
-    quantile of ``level``.
+    ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2``
+    is the mean square of ``(e - drift h) / h`` without the noise, with two back-tests of 1.2 % added, or what goes
+    beyond 1.2 % times ``(t / q)^2`` (``t``: Student's, 2 degrees of freedom) if that is more, and a quarter of
+    ``drift^2``; 3 % where nothing can be tested. ``a`` is the log ratio of the losses with and without the
+    annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where none was. ``r`` is
+    the log ratio of what the multi-power and the annealing law foresee, where one of them is chosen or was to
+    choose from. ``q`` is the normal quantile of ``level``.
 
     Args:
         curves: What was observed: one run, or several of the same model, data, batch size and optimizer.
@@ -169,7 +142,7 @@ def forecast(
         law = "last-value"
     fits = _fit_all(observed) if law == "auto" else {law: from_spec(law).fit(observed)}
     trials = {spec: back_tests(observed, from_spec(spec)) for spec in fits}
-    scores = {spec: _score(tests) for spec, tests in trials.items() if tests}
+    scores = {spec: mean_error(tests) for spec, tests in trials.items() if tests}
     chosen = _choose(fits, scores)
     fit = fits[chosen]
     notes = list(fit.notes)
@@ -179,17 +152,13 @@ def forecast(
     if not tests:
         notes.append("Too few points for a back-test; the interval rests on what is usual.")
     last = max(int(curve.steps[-1]) for curve in observed)
-    residuals = _residuals(fit, observed)
-    drift, scatter = _drift(tests, _NORMAL * float(np.median(residuals)))
+    drift, scatter = drift_and_scatter(tests, fit, observed, level)
     if still or not correct:
         drift, scatter = 0.0, math.hypot(drift, scatter)
     horizon = np.maximum(0.0, np.log(at / last))
     mean = fit.predict(planned, at, warmup=held) * np.exp(-drift * horizon)
-    share = UNSEEN_ASSUMED if fit.assumed else UNSEEN_KNOWN
-    unseen = share * _unseen(fit, observed, planned, at, held)
-    normal = math.sqrt(2) * float(special.erfinv(level))
-    noise = float(np.quantile(residuals, level))
-    half = np.sqrt(noise**2 + (normal * scatter * horizon) ** 2 + (normal * unseen) ** 2)
+    rivals = [] if still else _rivals(fits, observed)
+    half = half_width(fit, rivals, observed, planned, at, held, scatter=scatter, horizon=horizon, level=level)
     if at.max() > 5 * last:
         notes.append(f"The forecast goes {at.max() / last:.1f} times as far as what was observed; treat it as a guess.")
     return CurveForecast(
@@ -216,40 +185,6 @@ def from_spec(spec: str) -> CurveFitter:
     parsed = parse_spec(spec)
     part: CurveFitter = build(find("forecast", parsed.name).load(), parsed)
     return part
-
-
-def back_tests(curves: Sequence[LossCurve], law: CurveFitter) -> list[BackTest]:
-    """Fit a law to the start of what was observed and see how it does on the rest, for each of three starts.
-
-    Args:
-        curves: What was observed; all are cut at the same share of the longest.
-        law: The part that fits.
-
-    Returns:
-        A back-test for each start of 50, 65 and 80 % that leaves enough points to fit.
-    """
-    found = []
-    last = max(int(curve.steps[-1]) for curve in curves)
-    # What the fit to all of it leaves out at the start is left out of these fits too: the first losses would tilt them.
-    early = getattr(law, "skip", 0.0)
-    curves = [curve.where(curve.steps > early * curve.steps[-1]) for curve in curves]
-    for share in CUTS:
-        cut = int(share * last)
-        seen = [curve.until(cut) for curve in curves if curve.steps[0] <= cut]
-        rest = [curve.where(curve.steps > cut) for curve in curves if curve.steps[-1] > cut]
-        try:
-            fit = law.fit(seen)
-        except ValueError:
-            continue  # too little for this law yet
-        groups: list[tuple[float, float, int]] = []
-        for curve in rest:
-            error = log_residuals(fit.law, [curve])
-            ahead = np.log(curve.steps / cut)
-            for group in np.array_split(np.arange(len(error)), min(_GROUPS, len(error))):
-                groups.append((float(ahead[group].mean()), float(error[group].mean()), len(group)))
-        horizon, mean, points = (np.array(column, dtype=np.float64) for column in zip(*groups, strict=True))
-        found.append(BackTest(cut, horizon, mean, points))
-    return found
 
 
 def _plan(
@@ -281,36 +216,6 @@ def _falls(curves: Sequence[LossCurve]) -> bool:
     return len(longest.losses) < 3 or bool(np.median(last) < np.median(first) * (1 - 1e-9))
 
 
-def _residuals(fit: LawFit, curves: Sequence[LossCurve]) -> Floats:
-    """Return how far each log loss is from the law, less their median."""
-    residuals = log_residuals(fit.law, check_curves(curves, "forecast", skip=0.1, fewest=1))
-    return np.abs(residuals - np.median(residuals))
-
-
-def _drift(tests: Sequence[BackTest], noise: float) -> tuple[float, float]:
-    """Return drift and scatter an e-fold of updates."""
-    if not tests:
-        return 0.0, _UNTESTED_DRIFT
-    horizon, error, points = (
-        np.concatenate([getattr(test, name) for test in tests]) for name in ("horizon", "error", "points")
-    )
-    slope = float(error @ horizon) / float(horizon @ horizon)
-    each = [float(test.error @ test.horizon) / float(test.horizon @ test.horizon) for test in tests]
-    doubt = float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else _USUAL_DRIFT**2
-    doubt += noise**2 * float(np.sum(horizon**2 / points)) / float(horizon @ horizon) ** 2
-    drift = slope * slope**2 / (slope**2 + doubt) if slope else 0.0
-    left = np.maximum(0.0, (error - drift * horizon) ** 2 - noise**2 / points) / horizon**2
-    weight = len(tests) + _USUAL_WEIGHT
-    scatter = (len(tests) * float(left.mean()) + _USUAL_WEIGHT * _USUAL_DRIFT**2) / weight
-    # Half of what was taken out is doubted: an error of the past need not go on.
-    return drift, math.sqrt(scatter + (drift / 2) ** 2)
-
-
-def _score(tests: Sequence[BackTest]) -> float:
-    """Return the mean absolute error of back-tests in percent."""
-    return 100 * float(np.mean(np.concatenate([np.abs(test.error) for test in tests])))
-
-
 def _fit_all(curves: Sequence[LossCurve]) -> dict[str, LawFit]:
     """Return the fits of all laws of :data:`AUTO` that these curves have enough points for, in its order."""
     found, refused = {}, []
@@ -321,6 +226,19 @@ def _fit_all(curves: Sequence[LossCurve]) -> dict[str, LawFit]:
             refused.append(error)
     if not found:
         raise refused[-1]
+    return found
+
+
+def _rivals(fits: Mapping[str, LawFit], curves: Sequence[LossCurve]) -> list[LawFit]:
+    """Return the laws that know the rates; none where a law that ignores them was asked for."""
+    if not any(fit.name in _RATE_LAWS for fit in fits.values()):
+        return []
+    found = []
+    for spec in _RATE_LAWS:
+        try:
+            found.append(fits.get(spec) or from_spec(spec).fit(curves))
+        except ValueError:
+            continue  # too few points for it
     return found
 
 
@@ -336,24 +254,3 @@ def _choose(fits: Mapping[str, LawFit], scores: Mapping[str, float]) -> str:
         if scores.get(spec, math.inf) < _CLEARLY * scores.get(chosen, 0.0):
             chosen = spec
     return chosen
-
-
-def _unseen(fit: LawFit, curves: Sequence[LossCurve], planned: Floats, at: Steps, warmup: int) -> Floats:
-    """Return by how much, in log loss, the forecast rests on changes of the rate after what was observed of that run.
-
-    For a run under way the rates to come are held at the last one; for another one all are held at its peak.
-    """
-    held = planned.copy()
-    seen = curves[0]
-    same = len(planned) >= seen.steps[-1] and np.array_equal(planned[: seen.steps[-1]], seen.rates[: seen.steps[-1]])
-    if same:
-        held[seen.steps[-1] :] = planned[seen.steps[-1] - 1]
-    else:
-        held[:] = planned.max()
-    told = np.maximum(fit.predict(planned, at, warmup=warmup), 1e-9)
-    without = np.maximum(fit.predict(held, at, warmup=warmup if same else 0), 1e-9)
-    effect: Floats = np.abs(np.log(told / without))
-    if fit.assumed:
-        # How fast an annealing tells was assumed too: it may have told in full.
-        effect = np.maximum(effect, USUAL_GAIN_SHARE * np.maximum(0.0, 1 - planned[at - 1] / held[at - 1]))
-    return effect
