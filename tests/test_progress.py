@@ -31,6 +31,21 @@ def test_the_bar_shows_update_and_losses(monkeypatch):
     assert "0.2500" in screen.getvalue()
 
 
+def test_the_forecast_end_stands_beside_the_bar_of_a_terminal_only(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "Console", lambda **settings: Console(file=screen, force_terminal=True, width=160))
+    with progress.TrainingBar() as bar:
+        for text in ("", "forecast end val_loss 2.31 (2.28-2.35)"):
+            monkeypatch.setattr(bar.end, "update", lambda run, text=text: setattr(bar.end, "text", text))
+            bar._drawn = -1.0
+            bar.on_update(type("Run", (), {"step": 30, "fraction": 0.5})(), {"loss": 0.25})
+            bar.bar.refresh()
+            assert ("0.2500  forecast end val_loss 2.31 (2.28-2.35)" in screen.getvalue()) == bool(text)
+    monkeypatch.setattr(progress, "Console", lambda **settings: Console(file=screen, width=160))
+    assert progress.TrainingBar().end is None  # nobody would see it
+
+
 def test_the_view_shows_arms_running_and_finished(tmp_path, monkeypatch):
     jobs = [job(arm, seed) for seed in (0, 1) for arm in ("a", "b")]
     running = tmp_path / jobs[2].folder

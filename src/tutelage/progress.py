@@ -20,13 +20,14 @@ from rich.text import Text
 from tutelage.comparison.run import Progress as ComparisonProgress
 from tutelage.training.callbacks import Callback, RunState
 from tutelage.training.curve import CURVE_LOG
+from tutelage.training.end_forecast import EndForecast
 
 #: Unfinished runs that are looked at for their newest loss.
 _LOOKED_AT = 64
 
 
 class TrainingBar(Callback):
-    """A bar over the budget with the last training and validation loss."""
+    """A bar over the budget with the last training and validation loss, and where the run is forecast to end."""
 
     def __init__(self) -> None:
         columns = (
@@ -40,6 +41,7 @@ class TrainingBar(Callback):
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=1.0)
         self.validation = ""
+        self.end = EndForecast() if console.is_terminal else None
         self._drawn = 0.0
 
     def __enter__(self) -> TrainingBar:
@@ -61,10 +63,14 @@ class TrainingBar(Callback):
         now = time.monotonic()
         if now - self._drawn > 0.1:
             self._drawn = now
+            end = ""
+            if self.end is not None:
+                self.end.update(run)
+                end = f"  {self.end.text}" if self.end.text else ""
             self.bar.update(
                 self.task,
                 completed=run.fraction,
-                description=f"update {run.step}  loss {row['loss']:.4f}{self.validation}",
+                description=f"update {run.step}  loss {row['loss']:.4f}{self.validation}{end}",
             )
 
     def on_evaluation(self, run: RunState, metrics: Mapping[str, float]) -> None:

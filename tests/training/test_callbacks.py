@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
 import pytest
-from tests.training.toys import toy
+from tests.training.toys import assert_same_run, toy
 
 from tutelage.errors import ConfigError
-from tutelage.training import Callback, RunResult, read_curve, train
+from tutelage.training import Callback, RunPaused, RunResult, read_curve, train
 
 
 class Recorder(Callback):
@@ -168,3 +169,19 @@ def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install tensorboard")
     train(toy(), budget="12steps", out=tmp_path, trackers=["tensorboard"])
     assert list(tmp_path.rglob("events.out.tfevents*"))
+
+
+def test_a_paused_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    class Pause(Callback):
+        def on_update(self, run, row) -> None:
+            run.pause = run.step in (5, 11)
+
+    settings = {"budget": "16steps", "eval_every": 5, "callbacks": [Pause()], "resume": True}
+    for step in (5, 11):
+        with pytest.raises(RunPaused, match=f"paused after update {step}; resume it") as paused:
+            train(toy(), out=tmp_path / "paused", **settings)
+        assert paused.value.step == step
+        assert len(read_curve(tmp_path / "paused")["step"]) == step
+    result = train(toy(), out=tmp_path / "paused", **settings)
+    assert_same_run(result, train(toy(), out=tmp_path / "straight", budget="16steps", eval_every=5))
+    assert copy.copy(paused.value).step == 11  # it comes whole from a worker process

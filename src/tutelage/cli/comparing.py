@@ -64,6 +64,9 @@ def compare(
         str | None, typer.Option("--tune", help="Peak rates to try for every arm: 3, or 1e-3/3e-3.")
     ] = None,
     tune_seeds: Annotated[int | None, typer.Option("--tune-seeds", help="Seeds a candidate peak is tried on.")] = None,
+    prune: Annotated[
+        str | None, typer.Option("--prune", help="Stop arms that cannot win: forecast, or forecast:risk=0.01.")
+    ] = None,
     margin: Annotated[float | None, typer.Option("--margin", help="Differences up to this size do not matter.")] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="Of the intervals.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for runs and report.")] = None,
@@ -94,7 +97,7 @@ def compare(
     pilot says how many seeds a wished effect needs, and what they cost.
     """
     declares = {"--arm": arm, "--budget": budget, "--workload": workload, "--tune": tune, "a config file": config}
-    declares["--on"] = on
+    declares |= {"--on": on, "--prune": prune}
     given_too = [name for name, value in declares.items() if value]
     importing: dict[str, Any] = {"format": from_format, "pattern": from_pattern, "pairs": pairs, "metric": metric}
     importing |= {"lower_is_better": lower_is_better, "baseline": baseline, "confidence": confidence}
@@ -123,6 +126,7 @@ def compare(
         "baseline": baseline,
         "tune": tune,
         "tune_seeds": tune_seeds,
+        "prune": prune,
         "margin": margin,
         "confidence": confidence,
         "data": data,

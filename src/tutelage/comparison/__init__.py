@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tutelage.comparison.markdown import to_markdown
     from tutelage.comparison.plan import Tuning
     from tutelage.comparison.planning import SeedNeed, SeedPlan, plan_seeds, read_pilot
+    from tutelage.comparison.pruning import ForecastPruning, PrunedArm
     from tutelage.comparison.racing import RaceResult, TargetRules, race, read_race
     from tutelage.comparison.result import ComparisonResult, OverallComparison, RunOutcome, summarise
     from tutelage.comparison.run import Progress, compare
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "ComparisonResult": "result",
+    "ForecastPruning": "pruning",
     "OverallComparison": "result",
     "Progress": "run",
+    "PrunedArm": "pruning",
     "RaceResult": "racing",
     "RecipeCard": "card",
     "RunOutcome": "result",
@@ -51,8 +54,10 @@ _LAZY = {
 
 __all__ = [
     "ComparisonResult",
+    "ForecastPruning",
     "OverallComparison",
     "Progress",
+    "PrunedArm",
     "RaceResult",
     "RecipeCard",
     "RunOutcome",

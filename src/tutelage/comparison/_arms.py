@@ -28,7 +28,9 @@ def arm_summary(
     per_seed = tuple(runs[seed].usable if seed in runs else None for seed in seeds)
     values = [value for value in per_seed if value is not None]
     diverged = tuple(seed for seed in seeds if seed in runs and runs[seed].failed)
-    missing = tuple(seed for seed in seeds if seed not in runs or (runs[seed].value is None and not runs[seed].failed))
+    pruned = tuple(seed for seed in seeds if seed in runs and runs[seed].pruned and runs[seed].value is None)
+    absent = (seed for seed in seeds if seed not in runs or (runs[seed].value is None and not runs[seed].failed))
+    missing = tuple(seed for seed in absent if seed not in pruned)
     found = mean_interval(values, confidence=confidence) if values else None
     notes = []
     if diverged:
@@ -36,6 +38,8 @@ def arm_summary(
         notes.append(f"{name} diverged on {of} and is ranked last")
     if missing:
         notes.append(f"{name} has no result for {pair} {listed(missing)}; it is compared on the {pair}s it shares")
+    if pruned:
+        notes.append(f"{name} was {runs[pruned[0]].pruned}; it is left out of the statistics")
     return ArmSummary(
         name=name,
         workload=first.workload,
@@ -58,6 +62,7 @@ def arm_summary(
         seconds=_mean(run.seconds for run in runs.values()),
         cost=total(run.cost for run in runs.values()),
         note="; ".join(notes) + ("." if notes else ""),
+        pruned_seeds=pruned,
     )
 
 
@@ -76,11 +81,11 @@ def total(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ranked(arms: Sequence[ArmSummary]) -> list[ArmSummary]:
-    """Number the arms from best to worst; diverged ones after all others, then those without any value."""
+    """Number the arms from best to worst; pruned and diverged ones after all others, then those without any value."""
 
-    def key(arm: ArmSummary) -> tuple[float, bool, float]:
+    def key(arm: ArmSummary) -> tuple[float, bool, bool, float]:
         sign = 1.0 if arm.lower_is_better else -1.0
-        return len(arm.diverged_seeds), arm.mean is None, sign * (arm.mean or 0.0)
+        return len(arm.diverged_seeds), bool(arm.pruned_seeds), arm.mean is None, sign * (arm.mean or 0.0)
 
     place = {arm.name: rank for rank, arm in enumerate(sorted(arms, key=key), start=1)}
     return [dataclasses.replace(arm, rank=place[arm.name]) for arm in arms]

@@ -36,6 +36,7 @@ def conclude(
         for kind in ("better", "no difference", "worse", "inconclusive")
     }
     metric = arms[0].metric
+    pruned = [arm.name for arm in best_first if arm.pruned_seeds]
     more, open_ = groups["better"], groups["inconclusive"]
     rest: list[str] = []
     if more:
@@ -57,6 +58,8 @@ def conclude(
         else:
             sentence += f", which makes no difference that matters to {baseline}"
         sentence += "."
+    elif pruned and not ranked:
+        sentence = f"{where}: every other arm was pruned, as its forecast could not win; {baseline} is left."
     elif groups["worse"]:
         sentence = f"{where}: no arm is better than {baseline}."
     else:
@@ -69,6 +72,8 @@ def conclude(
     if undecided and (more or best_first[0].name != baseline):
         rest.append(f"{'Also inconclusive' if not more else 'Inconclusive'}: {listed(i.arm for i in undecided)}.")
     diverged = [arm for arm in best_first if arm.diverged_seeds]
+    if pruned and ranked:
+        rest.append(f"Pruned, as their forecasts could not win: {listed(pruned)}.")
     if diverged:
         names = listed(f"{arm.name} ({len(arm.diverged_seeds)} of {counted(len(arm.seeds), pair)})" for arm in diverged)
         rest.append(f"Diverged, hence ranked last: {names}.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tutelage.comparison.plan import Job
 from tutelage.errors import ConfigError
-from tutelage.training.callbacks import Callback, RunState
+from tutelage.training.callbacks import Callback, RunPaused, RunState
 from tutelage.training.storage import finite
 
 if TYPE_CHECKING:
@@ -58,15 +58,30 @@ class Executor(Protocol):
 
 
 def train_job(workload: Workload, job: Job, work: Work, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
-    """Carry out one run in this process, or go on with it, and return what it stored."""
+    """Carry out one run in this process, or go on with it, and return what it stored; ``paused`` if it waits."""
     from tutelage.training.loop import train
 
     keep = work.loop["keep_weights"] and not job.tuning
+    callbacks = [*callbacks, *([] if job.pause is None else [PauseAt(job.pause)])]
     settings = {**work.loop, "callbacks": callbacks, "keep_weights": keep}
     folder = work.root / job.folder
-    result = train(workload, job.recipe, budget=job.budget, seed=job.seed, out=folder, resume=True, **settings)
+    try:
+        result = train(workload, job.recipe, budget=job.budget, seed=job.seed, out=folder, resume=True, **settings)
+    except RunPaused as paused:
+        return {"paused": paused.step}
     stored: dict[str, Any] = finite(result.to_json())
     return stored
+
+
+class PauseAt(Callback):
+    """Pauses a run after an update, for others to come as far."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_update(self, run: RunState, row: Mapping[str, Any]) -> None:
+        """Pause, if the update has been reached."""
+        run.pause = run.step >= self.step and not run.searching
 
 
 class Beat(Callback):

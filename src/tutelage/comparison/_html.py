@@ -47,13 +47,18 @@ def body(
             *sections,
             _notes(result),
             _reading(result),
-            _again(commands, one_run=not result.comparisons),
+            _again(commands, one_run=not _several(result)),
             _provenance(result, provenance, sources),
             "</main>",
             "<footer>Made by tutelage. This file needs nothing else: keep it, send it, open it offline.</footer>",
             f'<div id="why" role="tooltip" data-commit="{text(sources.commit)}" hidden></div>',
         ]
     )
+
+
+def _several(result: ComparisonResult) -> bool:
+    """Return whether there is something to compare, also where all but the baseline were pruned."""
+    return len(names_of(result)) > 1
 
 
 def _header(result: ComparisonResult, several: bool) -> str:
@@ -76,7 +81,7 @@ def _header(result: ComparisonResult, several: bool) -> str:
         head, _, rest = _said(first).partition(". ")
         said = f"<h1>{text(head.rstrip('.'))}.</h1>" + (f'<p class="lead">{text(rest)}</p>' if rest else "")
     strip = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
-    what = "Comparison of training recipes" if result.comparisons else "One training run"
+    what = "Comparison of training recipes" if _several(result) else "One training run"
     return (
         '<a class="skip" href="#results">Skip to the results</a><header><div class="top">'
         f'<p class="eyebrow">{what} · {workloads}'
@@ -88,7 +93,7 @@ def _header(result: ComparisonResult, several: bool) -> str:
 def _said(cell: Cell) -> str:
     """Return a cell's conclusion without its name, which stands above it already."""
     whole = cell.conclusion.removeprefix(f"{cell.workload}, {cell.budget}: ")
-    return whole[0].upper() + whole[1:] if whole.startswith(("inconclusive", "no ", "the ")) else whole
+    return whole[0].upper() + whole[1:] if whole.startswith(("inconclusive", "no ", "the ", "every ")) else whole
 
 
 def _cell(
@@ -105,8 +110,8 @@ def _cell(
         head = f'<h2>{text(cell.workload)}, {text(cell.budget)}</h2><p class="lead">{text(_said(cell))}</p>'
     parts = [differences(result, cell, shades, sources)]
     if chart is not None:
-        parts.append(_charts(cell, index, chart, "they" if result.comparisons else "it"))
-    parts += [arms_table(result, cell, shades, sources), fairness(cell, one_arm=not result.comparisons)]
+        parts.append(_charts(cell, index, chart, "they" if _several(result) else "it"))
+    parts += [arms_table(result, cell, shades, sources), fairness(cell, one_arm=not _several(result))]
     return f'<section id="cell-{index}" class="cell" data-cell="{index}">{head}{"".join(parts)}</section>'
 
 
@@ -128,7 +133,7 @@ def _notes(result: ComparisonResult) -> str:
 
 def _reading(result: ComparisonResult) -> str:
     keys = "Point at a number, or reach it with Tab and the arrow keys, to see where it comes from; Escape closes that."
-    if not result.comparisons:
+    if not _several(result):
         return f"<section><h2>How to read this</h2><p>{keys} One run says nothing about others.</p></section>"
     margin = f"a margin of {result.margin:g}" if result.margin else "no margin"
     intervals = ", ".join(METHODS.get(name, name) for name in methods_of(result)) or "no method, for want of values"

@@ -49,10 +49,12 @@ def _arm_row(arm: ArmSummary, cell: Cell, baseline: str, shade: str, costs: Sequ
     singles = []
     for seed, value in list(zip(arm.seeds, arm.per_seed, strict=True))[:MOST_SINGLE]:
         shown = "missing" if seed in arm.missing_seeds else with_spread(value, arm.sd)
+        shown = "pruned" if seed in arm.pruned_seeds else shown
         singles.append(why(shown, sources.of_run(arm, seed)))
     if len(arm.seeds) > MOST_SINGLE:
         singles.append(f"<span>and {len(arm.seeds) - MOST_SINGLE:,} more</span>")
-    mean = "no result" if arm.mean is None and not arm.diverged_seeds else with_spread(arm.mean, arm.sd)
+    none = "pruned" if arm.pruned_seeds else "no result"
+    mean = none if arm.mean is None and not arm.diverged_seeds else with_spread(arm.mean, arm.sd)
     tag = ' <span class="tag">baseline</span>' if arm.name == baseline and sources.compared else ""
     if arm.diverged_seeds:
         tag += f' <span class="tag bad">diverged: {len(arm.diverged_seeds)} of {len(arm.seeds)}</span>'
@@ -116,7 +118,8 @@ def runs_table(result: ComparisonResult, sources: Sources) -> str:
         heads[-3] = "value"
     rows = ""
     for run in runs:
-        value = "diverged" if run.failed else "no result" if run.value is None else f"{run.value:.6g}"
+        none = "pruned" if run.pruned else "no result"
+        value = "diverged" if run.failed else none if run.value is None else f"{run.value:.6g}"
         cells = [text(run.workload), text(run.budget)] if several else []
         cells += [text(run.arm), str(run.seed), value, f"<code>{text(run.recipe)}</code>"]
         cells.append(f"<code>{text(sources.folder(run.folder))}</code>")

@@ -27,7 +27,13 @@ class CellRuns:
 
 
 def compare_overall(
-    names: Sequence[str], baseline: str, cells: Mapping[Key, CellRuns], *, margin: float, confidence: float
+    names: Sequence[str],
+    baseline: str,
+    cells: Mapping[Key, CellRuns],
+    *,
+    margin: float,
+    confidence: float,
+    pruned: int = 0,
 ) -> tuple[tuple[OverallComparison, ...], list[str]]:
     """Return each arm's average over all cells against the baseline, and remarks; nothing for a single cell.
 
@@ -37,6 +43,7 @@ def compare_overall(
         cells: By workload and budget.
         margin: Differences up to this size do not matter, in the unit of the metrics.
         confidence: Of the intervals.
+        pruned: Arms that are left out because they were stopped somewhere, and still count in the adjustment.
     """
     if len(cells) < 2:
         return (), []
@@ -48,9 +55,9 @@ def compare_overall(
     for name in names:
         found[name], notes[name] = _combine(gains[name], cells, confidence)
     p_values = {name: own.p_value for name, own in found.items() if own is not None and own.p_value is not None}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
+    adjusted = dict(zip(p_values, holm([*p_values.values(), *[1.0] * pruned]).tolist(), strict=False))
     # As for a single cell: what survives Holm at worst must reach the level divided by the number of arms.
-    level = 1 - (1 - confidence) / max(1, len(p_values))
+    level = 1 - (1 - confidence) / max(1, len(p_values) + pruned)
     items = tuple(
         _item(name, baseline, found[name], gains[name], cells, margin, level, adjusted.get(name), notes[name])
         for name in names

@@ -34,6 +34,7 @@ class RunOutcome:
         cost: Steps and evaluations by purpose: ``train_steps``, ``search_steps``, ``tuning_steps``, ``evaluations``...
         hashes: ``init`` (first weights), ``data``, ``order`` (batches); equal hashes show that arms met the same.
         folder: Run folder, or ``None``.
+        pruned: Why the run was stopped before its budget, in words; empty for one that was not.
     """
 
     arm: str
@@ -52,6 +53,7 @@ class RunOutcome:
     cost: Mapping[str, float] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    pruned: str = ""
 
     @property
     def failed(self) -> bool:
@@ -69,7 +71,8 @@ class ArmSummary:
     """One arm in one cell (workload and budget).
 
     ``per_seed`` stands in the order of ``seeds``, ``None`` where the run diverged or is missing; ``mean``, ``low`` and
-    ``high`` are over the others. ``rank`` is 1 for the best mean; arms that diverged on any seed come last.
+    ``high`` are over the others. ``rank`` is 1 for the best mean; arms that diverged on any seed come last. Runs on
+    ``pruned_seeds`` were stopped because the arm was forecast not to win; they are not missing.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ArmSummary:
     seconds: float | None
     cost: Mapping[str, float]
     note: str
+    pruned_seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +200,9 @@ class Cell:
 class ComparisonResult:
     """A whole comparison; prints itself as a table and goes to JSON and back without loss.
 
-    ``overall`` averages each arm over workloads and budgets; it is empty where there is one of both.
+    ``overall`` averages each arm over workloads and budgets; it is empty where there is one of both. ``pruning`` says
+    which arms were stopped early by which ``rule``, and of ``planned_steps`` how many were saved (``saved_steps``);
+    empty where nothing was to be stopped.
     """
 
     conclusion: str
@@ -211,6 +217,7 @@ class ComparisonResult:
     runs: tuple[RunOutcome, ...]
     declaration: Mapping[str, Any] = field(default_factory=dict)
     overall: tuple[OverallComparison, ...] = ()
+    pruning: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``report.json`` and ``--json``; numbers that are not finite become ``None``."""

@@ -64,7 +64,8 @@ class Sources:
         lines = [f"{arm.name}, {self._pair(arm)} {seed}"]
         if run is None:
             return [*lines, "There is no such run."]
-        value = "diverged" if run.failed else "no result" if run.value is None else f"{run.metric} {run.value:.8g}"
+        none = run.pruned or "no result"
+        value = "diverged" if run.failed else none if run.value is None else f"{run.metric} {run.value:.8g}"
         spent = [] if run.steps is None else [counted(run.steps, "update")]
         spent += [duration(run.seconds)] if run.seconds is not None else []
         return [*lines, value, ", ".join(spent), f"run {self.folder(run.folder)}" if run.folder else ""]

@@ -53,7 +53,7 @@ def methods_of(result: ComparisonResult) -> list[str]:
 def arm_value(arm: ArmSummary) -> str:
     """Return an arm's mean, with the number of diverged runs where there are any."""
     if arm.mean is None:
-        return "diverged" if arm.diverged_seeds else "no result"
+        return "diverged" if arm.diverged_seeds else "pruned" if arm.pruned_seeds else "no result"
     lost = f" ({len(arm.diverged_seeds)} diverged)" if arm.diverged_seeds else ""
     return with_spread(arm.mean, arm.sd) + lost
 

@@ -30,6 +30,7 @@ class ComparisonConfig(BaseModel):
     baseline: str | None = None
     tune: str | None = None
     tune_seeds: int = 1
+    prune: str | None = None
     margin: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     data: str | None = None
@@ -132,6 +133,7 @@ class ComparisonConfig(BaseModel):
             "seeds": self.seeds,
             "baseline": self.baseline,
             "tune": Tuning.parse(self.tune, seeds=self.tune_seeds),
+            "prune": self.prune,
             "margin": self.margin,
             "confidence": self.confidence,
         }

@@ -84,7 +84,7 @@ def to_latex(result: ComparisonResult) -> str:
 
 
 def _arm(arm: ArmSummary, found: ArmComparison | None, compared: bool) -> list[str]:
-    mean = "diverged" if arm.diverged_seeds else "no result"
+    mean = "diverged" if arm.diverged_seeds else "pruned" if arm.pruned_seeds else "no result"
     if arm.mean is not None:
         lost = rf"\;({len(arm.diverged_seeds)}\times\mathrm{{div.}})" if arm.diverged_seeds else ""
         mean = f"${with_spread(arm.mean, arm.sd)}{lost}$"
@@ -95,7 +95,7 @@ def _arm(arm: ArmSummary, found: ArmComparison | None, compared: bool) -> list[s
     if not compared:
         return row
     if found is None:
-        return [*row, "baseline", ""]
+        return [*row, "" if arm.pruned_seeds else "baseline", ""]
     return [*row, *_judged(found.difference, found.low, found.high, found.verdict)]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tutelage.comparison._records import ArmComparison, ArmSummary, Cell, ComparisonResult, OverallComparison
+from tutelage.comparison._records import ArmSummary, Cell, ComparisonResult, OverallComparison
 from tutelage.comparison._words import (
     METHODS,
     arm_value,
@@ -98,7 +98,7 @@ def cell_table(result: ComparisonResult, cell: Cell, *, only: Sequence[str] | No
     ]
     compared = any(result.comparison_of(arm) is not None for arm in arms)
     heads = heads if compared else heads[:4]
-    rows = [[str(arm.rank), *_arm(arm), *(_difference(result.comparison_of(arm)) if compared else [])] for arm in arms]
+    rows = [[str(arm.rank), *_arm(arm), *(_difference(result, arm) if compared else [])] for arm in arms]
     return table(heads, rows, right=(0, 2, 3, 4, 5, 6))
 
 
@@ -106,9 +106,10 @@ def _arm(arm: ArmSummary) -> list[str]:
     return [arm.name, arm_value(arm), interval_text(arm)]
 
 
-def _difference(found: ArmComparison | None) -> list[str]:
+def _difference(result: ComparisonResult, arm: ArmSummary) -> list[str]:
+    found = result.comparison_of(arm)
     if found is None:
-        return ["", "", "", "baseline"]
+        return ["", "", "", "forecast not to win" if arm.pruned_seeds else "baseline"]
     ends = "" if found.low is None or found.high is None else f"{signed(found.low)} to {signed(found.high)}"
     shown = "" if found.difference is None else signed(found.difference)
     return [shown, ends, "" if found.p_holm is None else p_text(found.p_holm), found.verdict]

@@ -82,7 +82,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a comparison."""
+    """One run of a comparison; ``pause`` is the update after which it saves itself and waits, if any."""
 
     arm: str
     workload: int
@@ -91,6 +91,7 @@ class Job:
     recipe: str
     folder: str
     tuning: bool = False
+    pause: int | None = None
 
 
 @dataclass(frozen=True)

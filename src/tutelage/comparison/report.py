@@ -162,6 +162,7 @@ def commands_of(result: ComparisonResult, out: str) -> list[str]:
         peaks, seeds, absolute = declared["tuning"]
         words += ["--tune", "/".join(f"{peak:g}" for peak in peaks) if absolute else str(len(peaks))]
         words += ["--tune-seeds", str(seeds)] if seeds != 1 else []
+    words += ["--prune", str(declared["prune"])] if declared.get("prune") else []
     words += ["--margin", f"{result.margin:g}"] if result.margin else []
     words += ["--confidence", f"{result.confidence:g}"] if result.confidence != 0.95 else []
     first = {run.arm: run for run in reversed(result.runs)}

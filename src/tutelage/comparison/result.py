@@ -56,7 +56,8 @@ def summarise(
 
     In each cell (workload and budget) arms are paired with the baseline on the seeds that both finished; p values are
     adjusted over the arms of the cell by Holm's method. Several cells are averaged as well, which is ``overall`` of the
-    result. Seeds that are missing or diverged are named in a note.
+    result. Seeds that are missing or diverged are named in a note. Arms that were pruned are named too, and not
+    compared, nor averaged; they still count as arms in the adjustment, as what was left was chosen by what was seen.
 
     Args:
         runs: One record a run, any order.
@@ -98,8 +99,9 @@ def summarise(
         present = [name for name in order if name in table]
         seeds = tuple(sorted({run.seed for run in members}))
         summaries = ranked([arm_summary(name, table[name], seeds, confidence, pair) for name in present])
-        others = [name for name in present if name != baseline]
-        judged = _compare(others, baseline, table, margin, confidence, pair)
+        gone = [arm.name for arm in summaries if arm.pruned_seeds]
+        others = [name for name in present if name != baseline and name not in gone]
+        judged = _compare(others, baseline, table, margin, confidence, pair, pruned=len(gone))
         same, hashes, remarks = shared_hashes(members, seeds)
         prefix = f"{where}: " if len(grouped) > 1 else ""
         found += [prefix + note for arm in summaries for note in [arm.note] if note]
@@ -120,8 +122,14 @@ def summarise(
                 pair=pair,
             )
         )
-    others = [name for name in order if name != baseline]
-    overall, remarks = compare_overall(others, baseline, tables, margin=margin, confidence=confidence)
+    # Averaged over what it was left to finish, an arm would look better than it is.
+    pruned = [name for name in order if any(arm.name == name and arm.pruned_seeds for arm in all_arms)]
+    others = [name for name in order if name != baseline and name not in pruned]
+    overall, remarks = compare_overall(
+        others, baseline, tables, margin=margin, confidence=confidence, pruned=len(pruned)
+    )
+    if pruned and len(tables) > 1:
+        remarks = [*remarks, f"Pruned somewhere, and hence left out of the average: {listed(pruned)}."]
     return ComparisonResult(
         conclusion=" ".join(cell.conclusion for cell in cells),
         baseline=baseline,
@@ -162,7 +170,7 @@ def _direction(run: RunOutcome) -> str:
 
 
 def _compare(
-    names: Sequence[str], baseline: str, table: Table, margin: float, confidence: float, pair: str
+    names: Sequence[str], baseline: str, table: Table, margin: float, confidence: float, pair: str, *, pruned: int = 0
 ) -> list[ArmComparison]:
     pairs = {name: common_results(table[name], table[baseline]) for name in names}
     found: dict[str, PairedDifference] = {
@@ -172,12 +180,13 @@ def _compare(
     }
     tested = [name for name, difference in found.items() if difference.p_value is not None]
     # The verdict asks for a p value that survives Holm; at worst that is the level divided by the number of arms.
-    level = 1 - (1 - confidence) / max(1, len(tested))
+    level = 1 - (1 - confidence) / max(1, len(tested) + pruned)
     for name in tested:
         n, sd = found[name].n, found[name].sd
         shown = detectable_effect(n, sd, confidence=level) if sd else None
         found[name] = dataclasses.replace(found[name], detectable=shown)
-    adjusted = dict(zip(tested, holm([found[name].p_value or 0.0 for name in tested]).tolist(), strict=True))
+    p_values = [*(found[name].p_value or 0.0 for name in tested), *[1.0] * pruned]
+    adjusted = dict(zip(tested, holm(p_values).tolist(), strict=False))
     comparisons = []
     for name in names:
         arm, base = table[name], table[baseline]

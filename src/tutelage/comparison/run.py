@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from tutelage.comparison._conclusion import version_notes
 from tutelage.comparison._executor import Work
 from tutelage.comparison._grid import Progress, executor_for, open_folder, run_jobs
 from tutelage.comparison._peaks import choose_peaks, tuning_costs
+from tutelage.comparison._pruned_runs import check_prunable, run_pruned
 from tutelage.comparison.plan import Job, Plan, Tuning, make_plan
+from tutelage.comparison.pruning import ForecastPruning
 from tutelage.comparison.result import ComparisonResult, RunOutcome, summarise
 from tutelage.durations import Budget
 from tutelage.training.folder import read_run
@@ -34,6 +37,7 @@ def compare(
     baseline: str | None = None,
     tune: str | int | Sequence[float] | Tuning | None = None,
     tune_seeds: int = 1,
+    prune: str | ForecastPruning | None = None,
     margin: float = 0.0,
     confidence: float = 0.95,
     out: str | Path | None = None,
@@ -58,6 +62,8 @@ def compare(
         baseline: The arm others are compared to; ``cosine`` where there is one, else the first.
         tune: How many peak rates to try around the workload's default, or which rates.
         tune_seeds: Seeds a candidate peak is tried on; none of them is used in the comparison.
+        prune: Stop arms whose forecast cannot win: ``"forecast"``, ``"forecast:risk=0.01"`` or a
+            :class:`ForecastPruning`. The baseline is never stopped; those that are keep their checkpoints.
         margin: Differences up to this size do not matter, in the unit of the metric.
         confidence: Of the intervals.
         out: Folder for runs and reports; nothing is kept where not given.
@@ -87,18 +93,23 @@ def compare(
     """
     from tutelage.workloads import prepare
 
+    rule = None if prune is None else ForecastPruning.parse(prune)
     listed = [workload] if isinstance(workload, str) or not isinstance(workload, Sequence) else list(workload)
     prepared = [prepare(item) for item in listed]
     budgets = [budget] if isinstance(budget, (str, Budget)) else list(budget)
     tuning = Tuning.parse(tune, seeds=tune_seeds)
     plan = make_plan(prepared, arms, budgets=budgets, seeds=seeds, baseline=baseline, tuning=tuning)
+    # Without the rule the same comparison goes on, and finishes what was pruned.
+    declaration = plan.declaration() | ({} if rule is None else {"prune": str(rule)})
+    if rule is not None:
+        check_prunable(plan, rule)
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(executor_for(on, jobs))
         root = (
             Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tutelage-")))
         )
         if out is not None:
-            open_folder(root, plan.declaration(), resume=resume, force=force)
+            open_folder(root, declaration, resume=resume, force=force)
         work = Work(plan.workloads, root, {"keep_weights": keep_weights, **(settings or {})})
         tuning_jobs = plan.tuning_jobs()
         # Each arm runs once a cell and seed, whatever its peak will be.
@@ -108,7 +119,13 @@ def compare(
         write_json(root / "tuning.json", scores)
         final_jobs = plan.jobs(peaks)
         progress = Progress("runs", final_jobs, root, total, len(tuning_jobs))
-        found = run_jobs(executor, work, final_jobs, progress, watch)
+        pruning: Mapping[str, Any] = {}
+        if rule is None:
+            found = run_jobs(executor, work, final_jobs, progress, watch)
+        else:
+            made = run_pruned(rule, plan, executor, work, final_jobs, progress, watch)
+            found, pruning = made.found, made.facts
+            notes += made.notes
         if resume:
             notes += version_notes(read_run(root / job.folder).versions for job, _ in found)
         result = summarise(
@@ -118,8 +135,9 @@ def compare(
             margin=margin,
             confidence=confidence,
             notes=notes,
-            declaration={**plan.declaration(), "specs": [item.spec or item.name for item in plan.workloads]},
+            declaration={**declaration, "specs": [item.spec or item.name for item in plan.workloads]},
         )
+        result = dataclasses.replace(result, pruning=pruning)
         if out is not None:
             from tutelage.comparison.report import write_report
 
@@ -153,4 +171,5 @@ def _outcomes(
             cost={**stored["cost"], "tuning_steps": tuning_steps.get((job.arm, job.workload, job.budget), 0)},
             hashes=stored["hashes"],
             folder=str(root / job.folder),
+            pruned=stored.get("pruned", ""),
         )

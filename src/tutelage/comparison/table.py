@@ -102,7 +102,7 @@ def _cell_table(result: ComparisonResult, cell: Cell, *, wide: bool) -> Table:
         table.add_column("time", justify="right", no_wrap=True)
     for arm in result.arms_of(cell):
         found = result.comparison_of(arm)
-        shown: list[str | Text] = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found)]
+        shown: list[str | Text] = [str(arm.rank), Text(arm.name), _mean(arm), *_difference(found, arm)]
         table.add_row(*shown, *(_details(arm, found) if wide else ()))
     return table
 
@@ -149,13 +149,13 @@ def _percent_ends(low: float | None, high: float | None) -> str:
 def _mean(arm: ArmSummary) -> str:
     lost = f" ({len(arm.diverged_seeds)} diverged)" if arm.diverged_seeds and arm.mean is not None else ""
     if arm.mean is None and not arm.diverged_seeds:
-        return "no result"
+        return "pruned" if arm.pruned_seeds else "no result"
     return with_spread(arm.mean, arm.sd) + lost
 
 
-def _difference(found: ArmComparison | None) -> list[str]:
+def _difference(found: ArmComparison | None, arm: ArmSummary) -> list[str]:
     if found is None:
-        return ["", "", "baseline"]
+        return ["", "", "forecast not to win" if arm.pruned_seeds else "baseline"]
     style = _STYLES[found.verdict]
     shown = "" if found.difference is None else signed(found.difference)
     ends = "" if found.low is None or found.high is None else f"{signed(found.low)} to {signed(found.high)}"

@@ -8,11 +8,12 @@ from tutelage.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tutelage.training.accumulation import batch_loss, loss_terms
-    from tutelage.training.callbacks import Callback, RunState
+    from tutelage.training.callbacks import Callback, RunPaused, RunState
     from tutelage.training.checkpoint_tracker import CheckpointTracker, read_checkpoints
     from tutelage.training.curve import CurveLog, read_curve
     from tutelage.training.curve_files import CurveFile, read_loss_curve
     from tutelage.training.early_signals import EarlySignals, signal_run
+    from tutelage.training.example_log import ExampleLog, label_outcomes, read_example_log, token_outcomes
     from tutelage.training.folder import RunRecord, read_run
     from tutelage.training.loop import branch, extend, train
     from tutelage.training.order import EpochOrder, ExampleOrder
@@ -30,10 +31,12 @@ _LAZY = {
     "CurveLog": "curve",
     "EarlySignals": "early_signals",
     "EpochOrder": "order",
+    "ExampleLog": "example_log",
     "ExampleOrder": "order",
     "RangeTest": "range_test",
     "Recipe": "recipe",
     "RecipeFile": "recipe_file",
+    "RunPaused": "callbacks",
     "RunRecord": "folder",
     "RunResult": "result",
     "RunState": "callbacks",
@@ -41,14 +44,17 @@ _LAZY = {
     "batch_loss": "accumulation",
     "branch": "loop",
     "extend": "loop",
+    "label_outcomes": "example_log",
     "loss_terms": "accumulation",
     "query_runs": "query",
     "range_test": "range_test",
     "read_checkpoints": "checkpoint_tracker",
     "read_curve": "curve",
+    "read_example_log": "example_log",
     "read_loss_curve": "curve_files",
     "read_run": "folder",
     "signal_run": "early_signals",
+    "token_outcomes": "example_log",
     "train": "loop",
 }
 
@@ -59,10 +65,12 @@ __all__ = [
     "CurveLog",
     "EarlySignals",
     "EpochOrder",
+    "ExampleLog",
     "ExampleOrder",
     "RangeTest",
     "Recipe",
     "RecipeFile",
+    "RunPaused",
     "RunRecord",
     "RunResult",
     "RunState",
@@ -70,14 +78,17 @@ __all__ = [
     "batch_loss",
     "branch",
     "extend",
+    "label_outcomes",
     "loss_terms",
     "query_runs",
     "range_test",
     "read_checkpoints",
     "read_curve",
+    "read_example_log",
     "read_loss_curve",
     "read_run",
     "signal_run",
+    "token_outcomes",
     "train",
 ]
 

@@ -23,6 +23,8 @@ RUN_FILE, RESULT_FILE, CHECKPOINTS, SEARCH_LOG = "run.json", "result.json", "che
 PLATEAU, FILES = "plateau", "files"
 #: What a tracker of checkpoints has measured.
 SCORES_LOG = "scores.jsonl"
+#: Says of a run that a comparison stopped before its end when and why; resumed by hand, the run goes on.
+PRUNED_FILE = "pruned.json"
 #: A run is the same run only where all of these agree.
 IDENTITY = (
     "workload",
@@ -199,7 +201,7 @@ def _clear(folder: Path) -> None:
     with locked(folder):
         for name in (CHECKPOINTS, PLATEAU, FILES):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for pattern in ("result*.json", "curve.*", SEARCH_LOG, SCORES_LOG, RUN_FILE):
+        for pattern in ("result*.json", "curve.*", SEARCH_LOG, SCORES_LOG, PRUNED_FILE, RUN_FILE):
             for path in folder.glob(pattern):
                 path.unlink()
 

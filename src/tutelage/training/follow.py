@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.training.callbacks import RunPaused
 from tutelage.training.resolve import is_controller
 from tutelage.training.session import Session
 
@@ -32,6 +33,7 @@ def run_phase(session: Session) -> None:
     Raises:
         DivergedError: The loss stopped being finite.
         Interrupted: A signal asked for an end; the run has been saved.
+        RunPaused: A callback asked for a pause; the run has been saved.
     """
     session.model.train()
     for callback in session.callbacks:
@@ -134,6 +136,9 @@ def _housekeeping(session: Session) -> None:
     if _asked_to_stop(session):
         session.save()
         raise interruption(session)
+    if session.run.pause:
+        session.save()
+        raise RunPaused(session.counters.step)
     if session.checkpoint_due():
         session.save()
 

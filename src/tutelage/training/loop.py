@@ -84,6 +84,7 @@ def train(
         DataNotFound: There is no run to start from, or it keeps no weights.
         CorruptRun: The folder is damaged beyond its last checkpoints.
         StorageFull: No space is left; what was saved is intact.
+        RunPaused: A callback paused it; the run has saved itself first.
         KeyboardInterrupt: Ctrl-C or a polite kill; the run has saved itself first.
 
     Example:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError, DataNotFound
-from tutelage.training.folder import RESULT_FILE, RUN_FILE
+from tutelage.training.folder import PRUNED_FILE, RESULT_FILE, RUN_FILE
 from tutelage.training.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def query_runs(
         sql: A whole query over the table ``runs``, instead of the two.
 
     Returns:
-        A pyarrow table. ``status`` is ``finished``, ``diverged``, ``unfinished``, or ``damaged`` for a run whose files
-        cannot be read.
+        A pyarrow table. ``status`` is ``finished``, ``diverged``, ``unfinished``, ``pruned`` (stopped by a comparison
+        that forecast it not to win), or ``damaged`` for a run whose files cannot be read.
 
     Raises:
         DataNotFound: The folder does not exist.
@@ -120,14 +120,16 @@ def _table(root: Path) -> pyarrow.Table:
 
 def _rows(root: Path) -> Iterator[dict[str, Any]]:
     # os.walk, and what it saw of each folder: ten thousand runs are found in a fraction of a second.
-    found = sorted((place, RESULT_FILE in files) for place, _, files in os.walk(root) if RUN_FILE in files)
-    for place, ended in found:
+    found = sorted(
+        (place, RESULT_FILE in files, PRUNED_FILE in files) for place, _, files in os.walk(root) if RUN_FILE in files
+    )
+    for place, ended, pruned in found:
         row: dict[str, Any] = {"folder": str(Path(place)), "status": "damaged"}
         try:
             run = _read(place, RUN_FILE)
             row |= {name: _typed(name, run[name]) for name in _FROM_RUN}
             row["processor"] = _typed("processor", run["machine"].get("processor"))
-            row |= _outcome(_read(place, RESULT_FILE)) if ended else {"status": "unfinished"}
+            row |= _outcome(_read(place, RESULT_FILE)) if ended else {"status": "pruned" if pruned else "unfinished"}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             pass  # it is listed as damaged, with what could be read
         yield row

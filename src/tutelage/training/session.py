@@ -22,7 +22,7 @@ from tutelage.training.counters import Counters
 from tutelage.training.curve import CurveLog
 from tutelage.training.folder import CHECKPOINTS, PLATEAU, Phase
 from tutelage.training.order import ExampleOrder, chain_digest
-from tutelage.training.resolve import VIRTUAL_STEPS
+from tutelage.training.resolve import VIRTUAL_STEPS, is_controller
 from tutelage.training.sources import weights_of
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ class Session:
         self.controller: RateController | None = None
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.run.folder, self.run.main = folder, self.rank == 0
+        total = phase.total_steps
+        if total is not None and phase.start == 0 and not is_controller(schedule):
+            self.run.rates = lambda: np.asarray(schedule(np.arange(total)), dtype=np.float64)
         #: Number of the signal that asked this process to stop, and whether all processes know of one.
         self.signal: int | None = None
         self.stop_agreed = False
