@@ -59,6 +59,7 @@ class StagedRuns:
         workload: str,
         budget: str,
         budgets: Mapping[str, str] | None = None,
+        workloads: Mapping[str, str | Callable[[int], str]] | None = None,
         **loop: Any,
     ) -> None:
         """Train every arm on every seed side by side, or go on with what is unfinished.
@@ -69,6 +70,7 @@ class StagedRuns:
             workload: Spec of the workload.
             budget: Budget of a run.
             budgets: That of the arms named in it, where it is another one.
+            workloads: Spec of the arms named in it, where it is another one, or what gives it for a seed.
             **loop: Settings of the loop; see :class:`tutelage.training.settings.LoopSettings`.
 
         Raises:
@@ -80,12 +82,14 @@ class StagedRuns:
         from tutelage.comparison.plan import Job
         from tutelage.workloads import prepare
 
-        jobs = []
+        jobs, places = [], {workload: 0}
         for seed in self.setting.seeds:
             for arm, recipe in arms.items():
                 place = str(self.folder(arm, seed).relative_to(self.root))
                 spec, spending = recipe if isinstance(recipe, str) else recipe(seed), (budgets or {}).get(arm, budget)
-                jobs.append(Job(arm, 0, spending, seed, spec, place))
-        work = Work((prepare(workload),), self.root, {"keep_weights": False, **loop})
+                own = (workloads or {}).get(arm, workload)
+                number = places.setdefault(own if isinstance(own, str) else own(seed), len(places))
+                jobs.append(Job(arm, number, spending, seed, spec, place))
+        work = Work(tuple(map(prepare, places)), self.root, {"keep_weights": False, **loop})
         with executor_for("local", self.setting.jobs) as executor:
             run_jobs(executor, work, jobs, Progress(stage, jobs, self.root, len(jobs)), self.setting.watch)
