@@ -29,7 +29,10 @@ NOTE = "<!-- Written by docs/generate.py from {source}; edit that, not this. -->
 PUBLIC = (
     "tutelage",
     "tutelage.schedules",
+    "tutelage.signals",
     "tutelage.curricula",
+    "tutelage.selection",
+    "tutelage.merging",
     "tutelage.optimizers",
     "tutelage.models",
     "tutelage.workloads",

@@ -51,6 +51,8 @@ def benchmarks_page() -> str:
             "Averages over 2 to 5 workloads, with 3 to 10 seeds, workloads that agree and that differ:\n",
             _averages(),
             *_forecasts(),
+            *_pruning(),
+            *_orders(),
         ]
     )
 
@@ -93,7 +95,32 @@ def _costs() -> list[list[str]]:
     lines.append(["an update of a stored run", stored_update, memory, f"{resume['update_ratio']:.3f}", "1"])
     costs = "; ".join(_time(resume[f"{what}_seconds"]) for what in ("write", "read", "resume"))
     lines.append([f"checkpoint of {resume['parameters']:,} weights: write; read; resume", costs, "", "", ""])
-    return lines + _grid()
+    return lines + _grid() + _examples()
+
+
+def _examples() -> list[list[str]]:
+    """Return the rows on scoring, ordering and choosing examples, and on adding weights."""
+    angle, pairs = stored("angle_signal"), stored("bradley_terry")
+    slowest = max(
+        part["ratio_to_perplexity"]["perplexity and angle, one pass (ours)"] for part in angle["models"].values()
+    )
+    ours, peer = (pairs["contestants"][name] for name in ("tutelage bradley_terry", "choix, one spectral step"))
+    return [
+        [
+            "perplexity and angles of texts",
+            "one pass",
+            "perplexity alone",
+            f"{slowest:.3f}",
+            f"at most {angle['target']}",
+        ],
+        [
+            f"Bradley-Terry of {pairs['items']:,} items, {pairs['comparisons']:,} comparisons",
+            f"{_time(ours['seconds'])}, gradient {ours['gradient_norm']:.0e}",
+            f"choix, one spectral step {_time(peer['seconds'])}, gradient {peer['gradient_norm']:.0f}",
+            f"{ours['seconds'] / peer['seconds']:.3f}",
+            f"at most {_time(pairs['target_seconds'])}, {pairs['target_gradient_norm']:g}",
+        ],
+    ]
 
 
 def _grid() -> list[list[str]]:
@@ -179,8 +206,9 @@ def _forecasts() -> list[str]:
         "Published curves, cut at a share of the run and forecast to its end (`benchmarks/forecast_backtests.py`): "
         "mean error in percent of the loss, noise averaged out, and the share of logged losses inside the "
         f"{tests['level']:.0%} interval; {tests['folds']} cuts near each share. A law is judged on the curves it can "
-        "be fitted to; the number is that of the law with most. Intervals hold on language models, and too seldom on "
-        "AlgoPerf's workloads, whose losses are of another kind.\n",
+        "be fitted to; the number is that of the law with most. From a quarter of the run on, intervals hold more than "
+        "they promise on language models. At a tenth of a run whose rate falls only later they hold too little: "
+        "nothing that was seen tells what a falling rate does.\n",
         _rows(["curves", "seen", "number", *laws], table),
         f"Fitting the annealing law to {fit['points']:,} points, beside the published procedure from {fit['starts']} "
         "starts, in one run (`benchmarks/forecast_fit.py`); the target is "
@@ -188,6 +216,47 @@ def _forecasts() -> list[str]:
         _rows(["decay of the momentum", "ours", "published", "ratio"], costs),
         f"A curve of {long['points']:,} points, with the decay free: {_time(long['seconds'])}, "
         f"{long['peak_bytes'] / 2**20:.0f} MiB beyond the curve (at most 5 s and 1 GiB).\n",
+    ]
+
+
+def _pruning() -> list[str]:
+    """Return how often stopping arms early stopped the winner, and what it saved."""
+    rows = [row for row in stored("prune_backtest")["rows"] if row["source"] == "all"]
+    replays = max(row["replays"] for row in rows)
+    cells = [
+        [row["rule"], f"{row['winner_stopped']:.1%}", f"{row['saved']:.1%}", f"{row['regret']:.4f}"] for row in rows
+    ]
+    return [
+        f"Stopping arms that cannot win (`compare --prune forecast`), replayed over {replays:,} comparisons of "
+        "finished runs (`benchmarks/prune_backtest.py`). *Halving* stops the worse half at each look whatever the "
+        "intervals say.\n",
+        _rows(["rule", "winner stopped", "updates saved", "mean loss given away"], cells),
+    ]
+
+
+def _orders() -> list[str]:
+    """Return how well estimates of other orders rank them."""
+    parts = stored("order_effects")["workloads"]
+    cells = []
+    for part in parts:
+        for way in part["ways"]:
+            error = "diverged" if way["mae"] is None else f"{way['mae'] / part['true_deviation']:.3g}"
+            interval = " ({:.2f} to {:.2f})".format(*way["interval"]) if "interval" in way else ""
+            costs = ["", ""]
+            if "speed_up_beyond_the_fit" in way:
+                after = way["paid_back_after"]
+                costs = [
+                    f"{way['speed_up_beyond_the_fit']:.1f}x",
+                    "never" if after in (None, float("inf")) else f"{after:.0f} orders",
+                ]
+            name = part["workload"].partition(":")[0]
+            cells.append([name, way["way"], f"{way['spearman']:.2f}{interval}", error, *costs])
+    return [
+        "## Would another order have been better?\n",
+        f"Estimates of {parts[0]['orders']} orders of {parts[0]['batches']} batches that differ in kind, against "
+        "training in each of them (`benchmarks/order_effects.py`): rank correlation, mean error in standard deviations "
+        "of the true losses, speed beyond the fit, and after how many orders the fit is paid back.\n",
+        _rows(["workload", "way", "rank correlation", "mean error", "an order", "pays after"], cells),
     ]
 
 

@@ -1,1 +1,1 @@
-"""A package, so that `tests` is this folder also where an installed library (textstat) brings a package of that name."""
+"""A package: `tests` stays this folder also where an installed library (textstat) brings a package of that name."""

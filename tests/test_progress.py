@@ -4,8 +4,8 @@ import io
 import json
 
 from rich.console import Console
-from tests.training.toys import toy
 
+from tests.training.toys import toy
 from tutelage import progress
 from tutelage.comparison.plan import Job
 from tutelage.comparison.run import Progress

@@ -19,7 +19,9 @@ FAMILIES: Mapping[str, str] = {
     "schedules": "at which learning rate?",
     "optimizers": "how are the weights moved?",
     "workloads": "what is learned, and how is learning measured?",
+    "signals": "how hard or good is each example?",
     "curricula": "which examples now?",
+    "selection": "which examples at all?",
     "forecast": "where will this end?",
 }
 

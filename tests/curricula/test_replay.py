@@ -103,7 +103,7 @@ def test_a_far_position_draws_only_its_own_epochs(monkeypatch) -> None:
 
     drawn = []
     monkeypatch.setattr(
-        "tutelage.curricula._permutations.numpy_generator",
+        "tutelage.permutations.numpy_generator",
         lambda seed, name, epoch: drawn.append((name, epoch)) or numpy_generator(seed, name, epoch),
     )
     order = Replay(alpha=0.5, repeat=True).batches((100, 50), batch_size=4, total_steps=None, seed=0)

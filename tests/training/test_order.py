@@ -40,7 +40,7 @@ def test_a_position_needs_no_history(order: EpochOrder, position: int, other: in
 def test_a_far_position_draws_only_its_own_epochs(monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(
-        "tutelage.curricula._permutations.numpy_generator",
+        "tutelage.permutations.numpy_generator",
         lambda seed, name, epoch: drawn.append(epoch) or numpy_generator(seed, name, epoch),
     )
     order = EpochOrder(100, 30, 0)

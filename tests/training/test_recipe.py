@@ -53,7 +53,7 @@ def test_the_shortest_string() -> None:
 
 
 @pytest.mark.parametrize(("text", "error", "message"), [
-    ("ubba:phi=5", UnknownPart, 'No schedule or optimizer "ubba". Did you mean "uba"? All: tutelage parts'),
+    ("ubba:phi=5", UnknownPart, 'No schedule or other part "ubba". Did you mean "uba"? All: tutelage parts'),
     ("adamm", UnknownPart, 'Did you mean "adamw"?'),
     ("batchsize=3", ConfigError, 'no setting "batchsize". Did you mean "batch_size"? It takes: peak, batch_size'),
     ("cosine;uba:phi=5", ConfigError, 'schedule is given twice, "cosine" and "uba:phi=5"'),

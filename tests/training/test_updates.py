@@ -264,7 +264,7 @@ def test_a_model_without_trainable_weights() -> None:
     ({"device": "gpu"}, 'device must be "cpu", or left out'),
     ({"mixed_precision": "int8"}, 'mixed_precision must be no, bf16 or fp16, got "int8"'),
     ({"mixed_precision": "fp16", "device": "cpu"}, "fp16 needs an accelerator"),
-    ({"recipe": "ubba"}, 'No schedule or optimizer "ubba". Did you mean "uba"?'),
+    ({"recipe": "ubba"}, 'No schedule or other part "ubba". Did you mean "uba"?'),
     ({"recipe": "uba:phi=-1"}, "phi"),
     ({"trackers": ["tensorbord"]}, 'No tracker "tensorbord". Did you mean "tensorboard"?'),
 ])  # fmt: skip

@@ -18,6 +18,9 @@ from tutelage.cli import forecast_efficiency as forecast_efficiency  # isort: sk
 from tutelage.cli import forecast_learning as forecast_learning  # isort: skip
 from tutelage.cli import forecast_scaling as forecast_scaling  # isort: skip
 from tutelage.cli import catalogue as catalogue  # isort: skip
+from tutelage.cli import scoring_data as scoring_data  # isort: skip
+from tutelage.cli import selecting as selecting  # isort: skip
+from tutelage.cli import merging as merging  # isort: skip
 from tutelage.cli import scoring as scoring  # isort: skip
 from tutelage.cli import studying as studying  # isort: skip
 from tutelage.cli._shared import app, say

@@ -12,9 +12,9 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.curricula._permutations import Permutations
 from tutelage.curricula.replay import Examples, Replay, ReplayOrder
 from tutelage.errors import ConfigError
+from tutelage.permutations import Permutations
 from tutelage.randomness import derive_seed
 from tutelage.specs import field_types, spell
 

@@ -6,22 +6,20 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.curricula._permutations import Permutations
 from tutelage.errors import ConfigError
+from tutelage.permutations import Permutations
+from tutelage.shares import count_before, exact_share
 from tutelage.specs import field_types, spell
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Order = Literal["shuffle", "original"]
-#: Shares are kept as fractions with no larger denominator, so that counts are exact in whole numbers.
-_FINEST = 1_000_000
 
 
 class Examples(Protocol[T_co]):
@@ -150,8 +148,7 @@ class Replay:
 
     def _old_before(self, places: Any) -> Any:
         """Return the old examples before each place, in whole numbers: exact however long the run."""
-        share = Fraction(str(float(self.alpha))).limit_denominator(_FINEST)
-        return (2 * share.numerator * places + share.denominator) // (2 * share.denominator)
+        return count_before(exact_share(self.alpha), places)
 
 
 class ReplayOrder:

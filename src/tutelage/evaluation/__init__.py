@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tutelage.evaluation.bradley_terry import BradleyTerry, bradley_terry
 from tutelage.evaluation.combined import CombinedDifference, combine_workloads
 from tutelage.evaluation.forgetting import ForgettingReport
 from tutelage.evaluation.multiplicity import holm
+from tutelage.evaluation.position_map import PositionMap, position_map
 from tutelage.evaluation.power import detectable_effect, sd_interval, seeds_needed
 from tutelage.evaluation.relative import relative_gains
 from tutelage.evaluation.rouge import rouge_l
@@ -18,17 +20,21 @@ from tutelage.evaluation.significance import (
 from tutelage.evaluation.verdicts import Judgement, Verdict, verdict
 
 __all__ = [
+    "BradleyTerry",
     "CombinedDifference",
     "ForgettingReport",
     "Judgement",
     "MeanInterval",
     "PairedDifference",
+    "PositionMap",
     "Verdict",
+    "bradley_terry",
     "combine_workloads",
     "detectable_effect",
     "holm",
     "mean_interval",
     "paired_difference",
+    "position_map",
     "relative_gains",
     "rouge_l",
     "sd_interval",

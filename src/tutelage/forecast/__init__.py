@@ -6,7 +6,11 @@
 ['annealing', 'last-value', 'multi-power', 'power']
 """
 
+from typing import TYPE_CHECKING
+
 from tutelage.forecast._learning_trends import Trend
+from tutelage.forecast._order_report import OrderCheck, OrderForecast
+from tutelage.forecast._order_steps import AdamSpec, SGDSpec
 from tutelage.forecast._parts import PARTS
 from tutelage.forecast._signal_runs import SignalRun
 from tutelage.forecast.annealing import Annealing, AnnealingLaw, lr_areas, scaled_decay
@@ -33,10 +37,18 @@ from tutelage.forecast.nested import nested_subsets
 from tutelage.forecast.power_law import PowerLaw, fit_power_law
 from tutelage.forecast.pruning import Pruning, prune_runs
 from tutelage.forecast.steps_power import LastValue, StepsPower, StepsPowerLaw
+from tutelage.lazy import lazy_attributes
 from tutelage.registry import entries
+
+if TYPE_CHECKING:
+    from tutelage.forecast.order_effects import OrderForecaster
+
+#: What needs torch is imported when it is asked for.
+_LAZY = {"OrderForecaster": "order_effects"}
 
 __all__ = [
     "PARTS",
+    "AdamSpec",
     "Annealing",
     "AnnealingLaw",
     "BackTest",
@@ -59,9 +71,13 @@ __all__ = [
     "LossCurve",
     "MultiPower",
     "MultiPowerLaw",
+    "OrderCheck",
+    "OrderForecast",
+    "OrderForecaster",
     "PowerLaw",
     "Pruning",
     "Ranked",
+    "SGDSpec",
     "SignalCorrelation",
     "SignalReport",
     "SignalRun",
@@ -103,3 +119,6 @@ __all__ = [
 def names() -> list[str]:
     """Return the spec names of all laws of loss curves, plug-ins included."""
     return list(entries("forecast"))
+
+
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -34,6 +34,8 @@ class Block(nn.Module):
         self.attention_out = nn.Parameter(torch.zeros(width, width))
         self.expand = normal_parameter(4 * width, width)
         self.contract = nn.Parameter(torch.zeros(width, 4 * width))
+        # Does nothing, has no weights; a forward hook on it sees what the layer's MLP reads.
+        self.mlp_input = nn.Identity()
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *, causal: bool = False) -> torch.Tensor:
         """Return the stream after this layer.
@@ -48,7 +50,8 @@ class Block(nn.Module):
         )
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         x = x + linear(seen.transpose(1, 2).flatten(2), self.attention_out, fused=self.fused)
-        return x + squared_relu_mlp(rms_norm(x, fused=self.fused), self.expand, self.contract, fused=self.fused)
+        read = self.mlp_input(rms_norm(x, fused=self.fused))
+        return x + squared_relu_mlp(read, self.expand, self.contract, fused=self.fused)
 
 
 def normal_parameter(rows: int, width: int) -> nn.Parameter:

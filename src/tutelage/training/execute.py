@@ -28,7 +28,7 @@ from tutelage.training.resolve import is_controller, schedule_of
 from tutelage.training.result import RunResult
 from tutelage.training.session import Session
 from tutelage.training.settings import LoopSettings
-from tutelage.training.sources import order_of
+from tutelage.training.sources import notes_of, order_of
 from tutelage.training.start import load_start
 from tutelage.training.storage import write_json
 
@@ -162,6 +162,7 @@ def _start(
         callbacks=loop.callbacks,
         trackers=bool(loop.trackers),
     )
+    session.run.notes.extend(notes_of(choice))
     if found is not None:
         _, weights, tensors, state, faults = found
         session.restore(weights, tensors, state)

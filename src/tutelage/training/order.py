@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.curricula._permutations import Permutations
+from tutelage.permutations import Permutations
 
 
 class ExampleOrder(Protocol):

@@ -10,10 +10,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from tutelage.curricula import from_spec as curriculum_from_spec
 from tutelage.durations import Clock
 from tutelage.errors import ConfigError, UnknownPart, did_you_mean
-from tutelage.optimizers import from_spec as optimizer_from_spec
 from tutelage.registry import entries, find
 from tutelage.schedules import Schedule
 from tutelage.schedules import from_spec as schedule_from_spec
@@ -21,7 +19,9 @@ from tutelage.specs import build, field_types, parse_spec
 
 #: Settings written ``key=value`` in a recipe string, beside the specs of its parts.
 _SETTINGS = ("peak", "batch_size", "accumulate", "clip", "from_run", "keep_optimizer")
-_SLOTS = ("schedule", "optimizer", *_SETTINGS, "curriculum")
+_SLOTS = ("schedule", "optimizer", *_SETTINGS, "curriculum", "selection")
+#: Slots that take the spec of a part, and the family it is from; what has no other slot is a schedule.
+_FAMILIES = {"optimizer": "optimizers", "curriculum": "curricula", "selection": "selection"}
 #: What only a part's spec has before an equals sign: arguments, a length, another phase.
 _PART = re.compile("[:@+]")
 
@@ -31,6 +31,7 @@ class Recipe:
     """How a workload is trained: a frozen value with one choice a slot; ``None`` takes the workload's default.
 
     In one string, parts and settings are joined by semicolons: ``uba:phi=5;sgd:momentum=0.9;batch_size=64;clip=none``.
+    Parts of other kinds than a schedule may also be added with a plus: ``cosine+cyclical:alpha=0.5``.
 
     Args:
         schedule: Spec of the learning-rate schedule; may hold its own ``peak``.
@@ -40,6 +41,7 @@ class Recipe:
         accumulate: Micro-batches an update is gathered from, >= 1.
         clip: Largest norm of the gradient, > 0; ``None`` for no clipping.
         curriculum: Spec of what decides the order of examples; a fresh permutation each epoch where ``None``.
+        selection: Spec of what decides which examples of the training data are used at all; all of them where ``None``.
         from_run: Run folder (or ``FOLDER/plateau``, or one checkpoint) whose weights the run starts from; ``{seed}``
             in it stands for the run's seed, so that arms of a comparison start from one run a seed.
         keep_optimizer: Take over the optimizer's moments too, which infinite schedules want.
@@ -59,6 +61,7 @@ class Recipe:
     accumulate: int = 1
     clip: float | None = 1.0
     curriculum: str | None = None
+    selection: str | None = None
     from_run: str | None = None
     keep_optimizer: bool = False
 
@@ -74,7 +77,7 @@ class Recipe:
                 continue
             if not isinstance(value, Integral) or value < 1:
                 raise ConfigError(f"recipe: {name} must be a whole number >= 1, got {value}.")
-        for name in ("schedule", "optimizer", "curriculum"):
+        for name in ("schedule", *_FAMILIES):
             spec = getattr(self, name)
             if ";" in (spec or ""):
                 raise ConfigError(f'recipe: {name} takes one spec, got "{spec}".')
@@ -100,7 +103,7 @@ class Recipe:
 
             return RecipeFile.read(Path(text)).recipe
         chosen: dict[str, Any] = {}
-        for piece in filter(None, (part.strip() for part in text.split(";"))):
+        for piece in _pieces(text):
             key, equals, setting = piece.partition("=")
             if equals and not _PART.search(key):
                 slot, content = key.strip(), setting.strip()
@@ -150,7 +153,7 @@ class Recipe:
 
     def __str__(self) -> str:
         """Return the shortest string that parses back to this recipe."""
-        pieces = [self.schedule, *filter(None, (self.optimizer, self.curriculum))]
+        pieces = [self.schedule, *filter(None, (getattr(self, slot) for slot in _FAMILIES))]
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         for name in _SETTINGS:
             value = getattr(self, name)
@@ -207,23 +210,45 @@ def resolve_schedule(recipe: Recipe, *, clock: Clock, peak: float) -> Any:
     )
 
 
+def _pieces(text: str) -> list[str]:
+    """Return what semicolons part, and pluses where a part that is no schedule follows."""
+    others = {name for family in _FAMILIES.values() for name in entries(family)} - set(entries("schedules"))
+    named = "|".join(sorted(map(re.escape, others), key=len, reverse=True))
+    return [piece for part in re.split(rf";|\+(?=\s*(?:{named})\s*(?:[:;+]|$))", text) if (piece := part.strip())]
+
+
 def _slot_of(piece: str) -> str:
     name = piece.partition(":")[0].partition("@")[0].strip()
-    if name in entries("optimizers"):
-        optimizer_from_spec(piece)
-        return "optimizer"
-    if name in entries("curricula"):
-        curriculum_from_spec("".join(piece.split()))
-        return "curriculum"
     known = list(entries("schedules"))
-    if name not in known:
-        both = known + list(entries("optimizers")) + list(entries("curricula"))
-        raise UnknownPart(f'No schedule or optimizer "{name}".{did_you_mean(name, both)} All: tutelage parts')
-    return "schedule"
+    if name in known:
+        return "schedule"
+    for slot, family in _FAMILIES.items():
+        if name in entries(family):
+            spec = "".join(piece.split())
+            build(find(family, name).load(), parse_spec(split_by(spec)[0] if slot == "selection" else spec))
+            return slot
+        known += entries(family)
+    raise UnknownPart(f'No schedule or other part "{name}".{did_you_mean(name, known)} All: tutelage parts')
+
+
+def split_by(spec: str) -> tuple[str, str | None]:
+    """Return a selection's spec without its ``by=``, and what that names.
+
+    Example:
+        >>> split_by("top:share=0.3,by=length:unit=words")
+        ('top:share=0.3', 'length:unit=words')
+    """
+    name, _, rest = spec.partition(":")
+    items = [item.strip() for item in rest.split(",") if item.strip()]
+    by = [item.partition("=")[2].strip() for item in items if item.partition("=")[0].strip() == "by"]
+    if len(by) > 1:
+        raise ConfigError(f'"{spec}": argument "by" is given twice.')
+    own = ",".join(item for item in items if item.partition("=")[0].strip() != "by")
+    return f"{name}:{own}" if own else name, by[0] if by else None
 
 
 def _read(slot: str, content: str) -> Any:
-    if slot in ("schedule", "optimizer", "curriculum", "from_run"):
+    if slot in ("schedule", *_FAMILIES, "from_run"):
         return content
     if slot == "keep_optimizer":
         if content.lower() not in ("true", "false"):

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from tutelage.curricula import from_spec
 from tutelage.errors import ConfigError
+from tutelage.selection import from_spec as selection_from_spec
+from tutelage.training.example_scores import column_of, note_of, scores_of
 from tutelage.training.order import EpochOrder, ExampleOrder
+from tutelage.training.recipe import split_by
 
 if TYPE_CHECKING:
     from tutelage.training.recipe import Recipe
@@ -87,18 +90,94 @@ def _join(pieces: Sequence[Any], back: torch.Tensor) -> Any:
     return tuple(joined) if isinstance(first, tuple) else joined
 
 
+class KeptStore:
+    """Some examples of a store, numbered from 0: what a selection keeps.
+
+    Args:
+        store: All examples.
+        kept: Those that are kept, int64 ``(kept,)``.
+    """
+
+    def __init__(self, store: ExampleStore, kept: NDArray[np.int64]) -> None:
+        self.store, self.kept = store, kept
+
+    def __len__(self) -> int:
+        """Return the number of examples kept."""
+        return len(self.kept)
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """Return the examples at ``indices`` of those kept as one batch."""
+        return self.store.batch(self.kept[indices])
+
+    def weights(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return what each example counts in a mean loss, where the store says so."""
+        return weights_of(self.store, self.kept[indices])
+
+
 def order_of(
     workload: Workload, choice: Recipe, *, batch_size: int, total_steps: int | None, seed: int
 ) -> tuple[ExampleStore, ExampleOrder]:
     """Return the examples of a run and the order in which its updates see them.
 
     Raises:
-        ConfigError: The workload does not hold what the recipe's curriculum needs.
+        ConfigError: The workload does not hold what the recipe's curriculum or selection needs.
     """
+    kept = None if choice.selection is None else kept_by(workload, choice.selection, seed)
+    train = workload.train if kept is None else KeptStore(workload.train, kept)
     if choice.curriculum is None:
-        return workload.train, EpochOrder(len(workload.train), batch_size, seed)
-    stores = [workload.train] if workload.replay is None else [workload.train, workload.replay]
-    order: ExampleOrder = from_spec(choice.curriculum).batches(
-        [len(store) for store in stores], batch_size=batch_size, total_steps=total_steps, seed=seed
-    )
+        return train, EpochOrder(len(train), batch_size, seed)
+    stores = [train] if workload.replay is None else [train, workload.replay]
+
+    def scores(name: str) -> NDArray[np.float64]:
+        found = scores_of(workload, name)
+        return found if kept is None else found[kept]
+
+    curriculum = from_spec(choice.curriculum)
+    told: dict[str, Any] = {"scores": scores} if hasattr(curriculum, "columns") else {}
+    sizes = [len(store) for store in stores]
+    order = curriculum.batches(sizes, batch_size=batch_size, total_steps=total_steps, seed=seed, **told)
     return JoinedStore(*stores), order
+
+
+def notes_of(choice: Recipe) -> list[str]:
+    """Return what a reader of a run must know of the scores its recipe goes by."""
+    notes = []
+    if choice.curriculum is not None:
+        curriculum = from_spec(choice.curriculum)
+        notes += note_of(choice.curriculum, curriculum.columns() if hasattr(curriculum, "columns") else ())
+    if choice.selection is not None:
+        by = split_by(choice.selection)[1]
+        notes += note_of(choice.selection, () if by is None else (by,))
+    return notes
+
+
+def kept_by(workload: Workload, spec: str, seed: int) -> NDArray[np.int64]:
+    """Return the training examples that a selection keeps, ascending.
+
+    Args:
+        workload: What is trained on.
+        spec: Spec of the selection, with ``by=`` for what it goes by: ``top:share=0.3,side=low,by=rarity``.
+        seed: Of whatever is drawn.
+
+    Raises:
+        ConfigError: It keeps nothing, does not say what it goes by, or the workload does not have that.
+    """
+    own, by = split_by(spec)
+    part = selection_from_spec(own)
+    takes = getattr(part, "takes", None)
+    if takes not in ("scores", "texts", "attempts"):
+        raise ConfigError(f'"{own}" does not select from one data set and cannot stand in a recipe; see tutelage mix.')
+    if by is None and takes != "texts":
+        raise ConfigError(
+            f'"{own}" needs to know what it goes by; add by= with a signal or a column, such as {own}'
+            f"{',' if ':' in own else ':'}by=length."
+        )
+    values = scores_of(workload, by) if takes == "scores" and by else column_of(workload, by or "text")
+    try:
+        kept = part.select(values, seed=seed)
+    except ValueError as error:
+        raise ConfigError(f"{spec}: {error}") from error
+    if not len(kept):
+        raise ConfigError(f"{spec} keeps none of the {len(workload.train)} training examples of {workload.name}.")
+    found: NDArray[np.int64] = kept
+    return found

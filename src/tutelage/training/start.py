@@ -43,7 +43,7 @@ def find_start(choice: Recipe, workload: Workload, seed: int) -> dict[str, Any]:
     """
     if choice.from_run is None:
         return {}
-    path = _checkpoint_of(Path(choice.from_run.replace("{seed}", str(seed))).expanduser())
+    path = checkpoint_of(Path(choice.from_run.replace("{seed}", str(seed))).expanduser())
     folder = run_folder(path)
     record, result = read_run(folder), read_result(folder)
     if result is not None and result["diverged"] and path.parent.name == CHECKPOINTS:
@@ -107,7 +107,12 @@ def store_files(folder: Path, workload: Workload) -> None:
             write_atomically(place, content)
 
 
-def _checkpoint_of(path: Path) -> Path:
+def checkpoint_of(path: Path) -> Path:
+    """Return the newest checkpoint of a run folder, of a folder of checkpoints, or the one given.
+
+    Raises:
+        DataNotFound: There is none.
+    """
     if (path / _MANIFEST).is_file():
         return path
     is_run = (path / RUN_FILE).is_file()
@@ -117,7 +122,7 @@ def _checkpoint_of(path: Path) -> Path:
     if is_run:
         raise DataNotFound(f"The run in {path} keeps no weights; train it again with keep_weights=True.")
     raise DataNotFound(
-        f"from_run={path}: no run and no checkpoint is there. Give a run folder, its plateau folder or a checkpoint."
+        f"{path}: no run and no checkpoint is there. Give a run folder, its plateau folder or a checkpoint."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -27,6 +28,11 @@ class Codec(NamedTuple):
     make: Callable[[Iterator[str]], TextCodec]
 
 
+def _given(codec: TextCodec, texts: Iterator[str]) -> TextCodec:
+    """Return a codec that needs no text to learn from."""
+    return codec
+
+
 def codec_of(tokenizer: str, vocabulary: int) -> Codec:
     """Return the codec that ``bpe``, ``bytes``, a run folder or a stored tokenizer names.
 
@@ -38,9 +44,9 @@ def codec_of(tokenizer: str, vocabulary: int) -> Codec:
 
     if tokenizer == "bpe":
         key = content_key("bpe", vocabulary, tokenizers.__version__)
-        return Codec(key, lambda texts: PairCodec(texts, vocabulary))
+        return Codec(key, partial(PairCodec, vocabulary=vocabulary))
     found = None if tokenizer == "bytes" else _stored_tokenizer(Path(tokenizer).expanduser())
-    return Codec("bytes", lambda texts: BytesCodec()) if found is None else stored_pairs(found)
+    return Codec("bytes", partial(_given, BytesCodec())) if found is None else stored_pairs(found)
 
 
 def codec_of_model(hub: HubModel) -> Codec:
@@ -48,7 +54,7 @@ def codec_of_model(hub: HubModel) -> Codec:
     from tutelage.workloads._transformers import HubCodec
 
     codec = HubCodec(hub)
-    return Codec(hub.tokenizer_digest(), lambda texts: cast("TextCodec", codec))
+    return Codec(hub.tokenizer_digest(), partial(_given, cast("TextCodec", codec)))
 
 
 def stored_pairs(path: Path) -> Codec:
@@ -62,7 +68,7 @@ def stored_pairs(path: Path) -> Codec:
     content = path.read_bytes()
     codec = PairCodec.read(content, str(path))
     key = content_key("stored", hashlib.sha256(content).hexdigest(), tokenizers.__version__)
-    return Codec(key, lambda texts: codec)
+    return Codec(key, partial(_given, codec))
 
 
 def _stored_tokenizer(path: Path) -> Path | None:

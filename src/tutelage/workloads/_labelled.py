@@ -107,6 +107,18 @@ def encode_labelled(
     return LabelledText(stores[0], stores[1], tuple(facts["labels"]), facts["vocabulary_size"], facts)
 
 
+def training_column(source: DataSource, text_column: str, label_column: str, column: str) -> list[Any]:
+    """Return a column of the rows that are learned from, in their order.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    texts, labels, _ = _read(source, text_column, label_column)
+    held_out = _held_out(texts, labels, source.label)
+    values = texts if column == text_column else (row[column] for _, row in source.rows([column]))
+    return [value for value, out in zip(values, held_out.tolist(), strict=True) if not out]
+
+
 def _read(source: DataSource, text_column: str, label_column: str) -> tuple[list[str], NDArray[np.int64], list[str]]:
     if text_column == label_column:
         raise DataError(f'The text and the label are both read from column "{text_column}"; name two columns.')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,6 +66,8 @@ class Workload:
         replay: Examples of earlier training, for curricula that mix them in (``replay:alpha=0.05``); batches of the
             same kind as those of ``train``. Without such a curriculum they are not used.
         also_evaluate: Further data sets to measure on at each evaluation, by name: ``val_loss_NAME`` and so on.
+        column: ``column(name)``: what is known of each training example under a name, such as its ``text``, in their
+            order; for curricula and selections that score examples. Raises ``DataError`` for a name it does not have.
         files: Contents of files that belong to the model, such as its tokenizer, by name; a run folder keeps them, and
             weights are only ever carried over to a workload with the same ones.
     """
@@ -88,6 +90,7 @@ class Workload:
     notes: Mapping[str, Any] = field(default_factory=dict)
     replay: ExampleStore | None = None
     also_evaluate: Mapping[str, EvaluationSet] = field(default_factory=dict)
+    column: Callable[[str], Sequence[Any]] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

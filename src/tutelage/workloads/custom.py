@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tutelage.workloads._cache import content_key
+from tutelage.workloads._columns import columns_of
 from tutelage.workloads._protocol import Batch, EvaluationSet, ExampleStore, Workload
 from tutelage.workloads.stores import DatasetStore, TensorStore, WindowStore, store_of
 
@@ -54,7 +55,8 @@ def from_torch(
         name: Short name for tables.
         train: Examples to learn from: a tensor, a tuple or dict of tensors or arrays with one row an example, a
             ``TensorDataset``, a ``datasets.Dataset``, or anything with ``__len__`` and ``__getitem__``, such as a list
-            of tuples. The first kinds are gathered without a Python loop.
+            of tuples. The first kinds are gathered without a Python loop. Columns with names (a dict, a
+            ``datasets.Dataset``) can be what a curriculum or selection goes by.
         validation: Examples to measure on, of the same kind; all are used at each evaluation.
         model: Returns the module with fresh weights; drawn from PyTorch's generator, which the run's seed sets.
         loss: ``loss(model, batch)``: mean loss over the batch, a scalar tensor. Call the module by ``model(...)``.
@@ -126,6 +128,7 @@ def from_torch(
         name=name,
         train=stores["train"],
         validation=stores["validation"],
+        column=columns_of(name, train),
         replay=earlier,
         also_evaluate={label: EvaluationSet(store) for label, store in others.items()},
         make_model=model,

@@ -42,6 +42,8 @@ NAMED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "wiki-en": ("text_wiki_en", ("valid.txt.gz", "test.txt.gz")),
 }
 _HUB = "hub:"
+#: Passages that every Python brings: docstrings and functions of its standard library.
+EMBEDDED = "standard-library"
 #: A plain text file longer than this is read as several documents, so that it need not fit into memory.
 _BLOCK_CHARACTERS = 1 << 20
 _NOT_DATA = ("readme", "license", "licence")
@@ -59,12 +61,16 @@ class DataSource:
         digest: Hash of the content.
         rows: ``rows(columns)`` yields each row and where it stands; ``None`` where the data are plain text only.
         texts: ``texts(text_column)`` yields each document.
+        plain: Whether it is plain text, without columns.
+        dataset: The ``datasets.Dataset`` it was read from, where it was.
     """
 
     label: str
     digest: str
     rows: Callable[[Sequence[str]], Iterator[tuple[str, Mapping[str, Any]]]]
     texts: Callable[[str], Iterator[str]]
+    plain: bool = False
+    dataset: Any = None
 
 
 def open_data(data: str | os.PathLike[str]) -> DataSource:
@@ -72,8 +78,9 @@ def open_data(data: str | os.PathLike[str]) -> DataSource:
 
     Args:
         data: In this order: a named data set (:data:`NAMED`), looked for in ``$TUTELAGE_DATA`` and in
-            ``../shared/data`` next to the checkout; ``hub:NAME``, anything ``datasets.load_dataset`` takes (its
-            training part); a file, a folder, a folder that ``datasets`` saved, or a pattern such as ``logs/*.jsonl``.
+            ``../shared/data`` next to the checkout; ``standard-library``, passages that every Python brings;
+            ``hub:NAME``, anything ``datasets.load_dataset`` takes (its training part); a file, a folder, a folder
+            that ``datasets`` saved, or a pattern such as ``logs/*.jsonl``.
 
     Raises:
         DataNotFound: Nothing is there; the message says where it was looked for.
@@ -83,6 +90,10 @@ def open_data(data: str | os.PathLike[str]) -> DataSource:
     if text in NAMED:
         folder = find_named(text)
         return _from_files(text, [folder / name for name in NAMED[text][1]])
+    if text == EMBEDDED:
+        from tutelage.workloads._standard_library import standard_library_passages
+
+        return standard_library_passages()
     if text.startswith(_HUB):
         return _from_dataset(text, _load_from_hub(text.removeprefix(_HUB)))
     path = Path(text).expanduser()
@@ -214,7 +225,8 @@ def _from_files(label: str, files: Sequence[Path]) -> DataSource:
                 yield from _texts_of(read_rows(path, [text_column]), text_column)
 
     digest = content_key(*(f"{kind_of(path)}:{file_digest(path)}" for path in files))
-    return DataSource(label, digest, rows, texts)
+    plain = all(kind_of(path) in ("", *TEXT_SUFFIXES, _TREEBANK) for path in files)
+    return DataSource(label, digest, rows, texts, plain)
 
 
 def _texts_of(rows: Iterable[tuple[str, Mapping[str, Any]]], column: str) -> Iterator[str]:
@@ -279,7 +291,7 @@ def _from_dataset(label: str, loaded: Any) -> DataSource:
     def texts(text_column: str) -> Iterator[str]:
         return _texts_of(rows([text_column]), text_column)
 
-    return DataSource(label, content_key(loaded._fingerprint), rows, texts)
+    return DataSource(label, content_key(loaded._fingerprint), rows, texts, dataset=loaded)
 
 
 def _not_found(text: str, path: Path) -> DataNotFound:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tutelage.errors import ConfigError, DataNotFound, did_you_mean
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._codecs import TOKENIZERS, metric_name
+from tutelage.workloads._columns import AnswerTexts, Columns
 from tutelage.workloads._protocol import EvaluationSet, Workload
 from tutelage.workloads._spec import spec_of
 from tutelage.workloads.prompts import instruction_prompt
@@ -191,6 +192,13 @@ class Instructions:
         common: dict[str, Any] = {
             "name": "instructions",
             "train": data.store("train"),
+            "column": Columns(
+                "instructions",
+                {
+                    part: AnswerTexts(data.store("train"), data.text_codec, part)
+                    for part in ("text", "prompt", "answer")
+                },
+            ),
             "validation": data.store("validation"),
             "replay": data.store("replay") if self.replay else None,
             "also_evaluate": evaluations | texts,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tutelage.workloads._cache import content_key
+from tutelage.workloads._columns import Columns
 from tutelage.workloads._protocol import Batch, Workload
 from tutelage.workloads._spec import spec_of
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from tutelage.workloads._labelled import Encode, LabelledText
     from tutelage.workloads._transformers import HubModel
+    from tutelage.workloads.data import DataSource
 
 _VERSION = 1
 #: Peak rate of AdamW at batch 32 times the encoder's width, chosen as the class's card says.
@@ -137,6 +139,7 @@ class TextClassification:
             "name": "text-classification",
             "train": text.train,
             "validation": text.validation,
+            "column": Columns("text-classification", {"text": partial(self._column, self.text_column)}, self._column),
             "version": _VERSION,
             "spec": self.spec,
         }
@@ -167,6 +170,16 @@ class TextClassification:
             notes={**notes, "model": f"encoder, size {self.size}"},
         )
 
+    def _column(self, name: str) -> list[Any]:
+        from tutelage.workloads._labelled import training_column
+
+        return training_column(self._source(), self.text_column, self.label_column, name)
+
+    def _source(self) -> DataSource:
+        from tutelage.workloads import _standard_library, data
+
+        return _standard_library.standard_library_passages() if self.data is None else data.open_data(self.data)
+
     def _hub_model(self) -> HubModel | None:
         if self.model is None:
             return None
@@ -179,9 +192,8 @@ class TextClassification:
     def _encode(self, hub: HubModel | None) -> LabelledText:
         import tokenizers
 
-        from tutelage.workloads import _labelled, _standard_library, data
+        from tutelage.workloads import _labelled
 
-        source = _standard_library.standard_library_passages() if self.data is None else data.open_data(self.data)
         if hub is None:
             key = content_key("bpe", self.vocabulary, self.context, tokenizers.__version__)
             make_codec = partial(_byte_pairs, vocabulary=self.vocabulary, context=self.context)
@@ -189,7 +201,7 @@ class TextClassification:
             key = content_key(hub.tokenizer_digest(), self.context)
             make_codec = partial(_hub_codec, hub=hub, context=self.context)
         return _labelled.encode_labelled(
-            source, self.text_column, self.label_column, codec_key=key, make_codec=make_codec
+            self._source(), self.text_column, self.label_column, codec_key=key, make_codec=make_codec
         )
 
 

@@ -15,6 +15,7 @@ from tutelage.errors import ConfigError, DataError, DataNotFound, did_you_mean
 from tutelage.specs import parse_spec
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._codecs import TOKENIZERS, Codec, codec_of, codec_of_model, metric_name, stored_pairs
+from tutelage.workloads._columns import Columns, WindowTexts
 from tutelage.workloads._protocol import Batch, EvaluationSet, Workload
 from tutelage.workloads._spec import spec_of
 from tutelage.workloads._tokens import TOKENIZER_FILE
@@ -197,6 +198,7 @@ class TextLM:
             "train": train,
             "validation": validation,
             "replay": replay,
+            "column": Columns("text-lm", {"text": WindowTexts(train, texts.codec)}),
             "tokens_per_example": float(self.context),
             "version": _VERSION,
             "spec": self.spec,
@@ -259,7 +261,7 @@ class TextLM:
         others = {metric_name(name): self._encode(name, shared) for name in names}
         if len(others) < len(names):
             raise ConfigError(f"TextLM: also_evaluate={self.also_evaluate} names two texts alike; rename a file.")
-        return _Texts(hub, own, replay, others)
+        return _Texts(hub, own, replay, others, shared)
 
     def _encode(self, data: str | None, codec: Codec) -> EncodedText:
         from tutelage.workloads import _standard_library
@@ -277,6 +279,7 @@ class _Texts(NamedTuple):
     own: EncodedText
     replay: EncodedText | None
     others: Mapping[str, EncodedText]
+    codec: Codec
 
 
 def own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:

@@ -1,0 +1,26 @@
+"""Every signal by its spec name."""
+
+PARTS: dict[str, str] = {
+    "angle": "tutelage.signals.angles:AngleConcentration",
+    "bloom": "tutelage.signals.bloom:Bloom",
+    "column": "tutelage.signals.stored:Stored",
+    "el2n": "tutelage.signals.trajectories:EL2N",
+    "first-stage": "tutelage.signals.first_stage:FirstStage",
+    "forgetting": "tutelage.signals.trajectories:Forgetting",
+    "grand": "tutelage.signals.gradient_norm:GradientNorm",
+    "instruct-mining": "tutelage.signals.instruct_mining:InstructMining",
+    "knn-distance": "tutelage.signals.neighbour_distance:NeighbourDistance",
+    "length": "tutelage.signals.length:Length",
+    "loss": "tutelage.signals.text_loss:Loss",
+    "loss-trajectory": "tutelage.signals.trajectories:LossTrajectory",
+    "mtld": "tutelage.signals.lexical_diversity:LexicalDiversity",
+    "pass-rate": "tutelage.signals.attempts:PassRate",
+    "perplexity": "tutelage.signals.text_loss:Perplexity",
+    "probe-hardness": "tutelage.signals.probe_hardness:ProbeHardness",
+    "qurating": "tutelage.signals.qurating:QuRating",
+    "rarity": "tutelage.signals.rarity:Rarity",
+    "readability": "tutelage.signals.readability:Readability",
+    "reasoning-steps": "tutelage.signals.reasoning_steps:ReasoningSteps",
+    "topic": "tutelage.signals.topics:Topic",
+    "variation": "tutelage.signals.attempts:Variation",
+}

@@ -1,0 +1,69 @@
+"""Losses of training examples that a curriculum goes by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.training.toys import toy
+
+from tutelage.errors import ConfigError, DataNotFound
+from tutelage.training import train
+from tutelage.training.example_losses import losses_under, plain_losses, run_losses
+from tutelage.training.example_scores import scores_of
+
+
+def test_losses_are_those_of_the_workload_one_example_at_a_time() -> None:
+    workload = toy()
+    model = workload.make_model()
+    found = losses_under(workload, model)
+    model.eval()
+    whole, count = workload.measure(model, workload.train.batch(np.arange(len(workload.train))))["loss"]
+    assert found.shape == (len(workload.train),)
+    assert found.sum() == pytest.approx(whole, rel=1e-5)
+    assert count == len(found)
+
+
+def test_losses_under_a_run_are_those_of_its_last_weights(tmp_path: Any) -> None:
+    workload = toy()
+    train(workload, recipe="constant", budget="30steps", out=tmp_path / "run")
+    found = run_losses(workload, str(tmp_path / "run"))
+    again = scores_of(workload, f"run:{tmp_path / 'run'}")
+    np.testing.assert_array_equal(found, again)
+    assert found.mean() < losses_under(workload, workload.make_model()).mean()
+
+
+def test_a_plain_run_gives_the_same_losses_each_time_and_leaves_the_generator_alone() -> None:
+    workload = toy()
+    before = torch.random.get_rng_state()
+    first, second = plain_losses(workload), plain_losses(workload)
+    np.testing.assert_array_equal(first, second)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert first.mean() < losses_under(workload, workload.make_model()).mean()
+
+
+def test_a_recipe_says_that_its_losses_cost_more(tmp_path: Any) -> None:
+    from tutelage.training.callbacks import Callback, RunState
+
+    class Notes(Callback):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def on_start(self, run: RunState) -> None:
+            self.notes = list(run.notes)
+
+    plain, charged = Notes(), Notes()
+    train(toy(), recipe="constant+cyclical:alpha=0.5", budget="10steps", callbacks=[charged])
+    train(toy(), recipe="constant", budget="10steps", callbacks=[plain])
+    assert plain.notes == []
+    assert len(charged.notes) == 1
+    assert "not part of the budget" in charged.notes[0]
+
+
+def test_what_no_losses_come_from_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(DataNotFound, match="no run and no checkpoint is there"):
+        run_losses(toy(), str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="goes by what is observed while training"):
+        train(toy(), recipe="constant+self-paced", budget="10steps")
