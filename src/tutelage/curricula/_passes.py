@@ -15,7 +15,7 @@ _SMALL = 1 << 16
 _HELD = 1 << 18
 #: Draws made at a time where few of many are drawn.
 _TOGETHER = 1 << 17
-#: Places of the table in which those that have come twice are marked, by their last bits.
+#: Places of the table that counts draws by their last bits.
 _MARKS = 1 << 20
 
 
@@ -85,10 +85,10 @@ class _FirstDraws:
         wanted = min(len(self._drawn) - self._count, _TOGETHER)
         # At least half of all are left, so that this many nearly always are enough.
         tries = int(wanted / (1 - self._count / self._size) * 1.05) + 16
-        # 64 random bits against a size below 2^31: no place is likelier than another by more than one in 2^33.
-        bits = random_bits(np.arange(self._tried, self._tried + tries), self._seed)
+        # 53 random bits against a size below 2^31: no place is likelier than another by more than one in 2^22.
+        bits = random_bits(np.arange(self._tried, self._tried + tries), self._seed) >> np.uint64(11)
         self._tried += tries
-        fresh = (bits % np.uint64(self._size)).astype(np.int64)
+        fresh = (bits * (self._size / 2.0**53)).astype(np.int64)
         fresh = _without_repeats(fresh[~self._seen[fresh]])[: len(self._drawn) - self._count]
         self._seen[fresh] = True
         self._drawn[self._count : self._count + len(fresh)] = fresh
@@ -97,14 +97,11 @@ class _FirstDraws:
 
 def _without_repeats(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return ``drawn`` without the places that have come before, in order."""
-    values = np.sort(drawn.astype(np.uint32))
-    twice = values[1:][values[1:] == values[:-1]]
-    if not twice.size:
+    marks = drawn & (_MARKS - 1)
+    # Only places that share their last bits with another one can have come twice; these are looked at one by one.
+    suspects = np.flatnonzero(np.bincount(marks, minlength=_MARKS)[marks] > 1)
+    if not suspects.size:
         return drawn
-    # Few places come twice; only these, and others with the same last bits, are looked at one by one.
-    marked = np.zeros(_MARKS, dtype=bool)
-    marked[twice & np.uint32(_MARKS - 1)] = True
-    suspects = np.flatnonzero(marked[drawn & (_MARKS - 1)])
     _, first = np.unique(drawn[suspects], return_index=True)
     keep = np.ones(len(drawn), dtype=bool)
     keep[suspects] = False
