@@ -104,6 +104,22 @@ def _examples() -> list[list[str]]:
     slowest = max(
         part["ratio_to_perplexity"]["perplexity and angle, one pass (ours)"] for part in angle["models"].values()
     )
+    chosen, merged, sampler = stored("selection_speed"), stored("merge_memory"), stored("curriculum_sampler")
+    worst = max(chosen["kinds"].values(), key=lambda part: part["ratio"])
+    top, partition = (worst["seconds"][name] for name in ("tutelage top, lowest 30 %", "numpy.partition"))
+    one, all_at_once = (merged["ways"][name]["peak_mb"] for name in ("ours", "plain"))
+    draws = [
+        [
+            f"{sampler['examples']:,} indices by `{name}`",
+            f"{_time(row['processor_seconds'])}, {row['megabytes']:.0f} MB",
+            f"torch RandomSampler {_time(sampler['cases'][sampler['peer']]['processor_seconds'])}, "
+            f"{sampler['cases'][sampler['peer']]['megabytes']:.0f} MB",
+            f"{sampler['ratios'][name]:.2f}{'' if sampler['ratios'][name] <= 1 else ', **missed**'}",
+            f"1, {sampler['targets']['megabytes']} MB",
+        ]
+        for name, row in sampler["cases"].items()
+        if name in sampler["ratios"]
+    ]
     ours, peer = (pairs["contestants"][name] for name in ("tutelage bradley_terry", "choix, one spectral step"))
     return [
         [
@@ -119,6 +135,21 @@ def _examples() -> list[list[str]]:
             f"choix, one spectral step {_time(peer['seconds'])}, gradient {peer['gradient_norm']:.0f}",
             f"{ours['seconds'] / peer['seconds']:.3f}",
             f"at most {_time(pairs['target_seconds'])}, {pairs['target_gradient_norm']:g}",
+        ],
+        *draws,
+        [
+            f"the lowest 30 % of {chosen['examples']:,} scores",
+            _time(top),
+            f"numpy.partition {_time(partition)}",
+            f"{worst['ratio']:.2f}",
+            f"at most {worst['target']}",
+        ],
+        [
+            f"merging checkpoints of {merged['gigabytes']:g} GB",
+            f"{one:.0f} MB",
+            f"all in memory {all_at_once:.0f} MB",
+            f"{one / all_at_once:.2f}",
+            f"at most {merged['target_mb']} MB",
         ],
     ]
 

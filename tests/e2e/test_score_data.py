@@ -134,7 +134,9 @@ def test_ctrl_c_keeps_what_was_scored_and_says_how_to_go_on(rows, tmp_path) -> N
     with open("many.jsonl", "w") as file:
         file.writelines(json.dumps({"text": f"Sentence number {number} is here."}) + "\n" for number in range(60_000))
     words = ["score", "many.jsonl", "--signal", "readability", "--out", "scored.jsonl", "--json", "--batch-size", "50"]
-    command = [sys.executable, "-c", "from tutelage.cli import main; main()", *words]
+    # A shell that runs the tests in the background has its children ignore the signal.
+    starting = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{starting}; from tutelage.cli import main; main()", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         folder = tmp_path / "cache/signals/readability"
         while not list(folder.glob("*.scores")):

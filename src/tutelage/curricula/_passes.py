@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.curricula._lazy_order import LazyOrder
+from tutelage.curricula._lazy_order import LazyOrder, argsort
 from tutelage.gumbel import random_bits
 from tutelage.randomness import derive_seed
 
@@ -102,8 +102,9 @@ def _without_repeats(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     suspects = np.flatnonzero(np.bincount(marks, minlength=_MARKS)[marks] > 1)
     if not suspects.size:
         return drawn
-    _, first = np.unique(drawn[suspects], return_index=True)
+    order = argsort(drawn[suspects].view(np.uint64))
+    values = drawn[suspects[order]]
+    # The order is stable, so that the first of equal places is the one that came first.
     keep = np.ones(len(drawn), dtype=bool)
-    keep[suspects] = False
-    keep[suspects[first]] = True
+    keep[suspects[order[1:][values[1:] == values[:-1]]]] = False
     return drawn[keep]
