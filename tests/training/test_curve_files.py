@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tests.training.toys import toy
 
 from tutelage.errors import DataError, DataNotFound
+from tutelage.training import train
 from tutelage.training.curve_files import read_loss_curve, read_rates
 
 ROWS = [(10, 1e-3, 4.0), (20, 1e-3, 3.7), (30, 5e-4, 3.5)]
@@ -175,3 +177,12 @@ def test_what_is_not_there(tmp_path):
         read_loss_curve(tmp_path / "curve.csv", split="val")
     with pytest.raises(DataError, match='no column "nll"'):
         read_loss_curve(tmp_path / "curve.csv", loss="nll")
+
+
+def test_a_run_that_logs_now_and_then_has_a_rate_for_every_update(tmp_path) -> None:
+    whole = train(toy(), recipe="cosine", budget="60steps", out=tmp_path / "all", eval_every=20)
+    train(toy(), recipe="cosine", budget="60steps", out=tmp_path / "some", eval_every=20, log_every=10)
+    dense, thin = (read_loss_curve(tmp_path / name).curve for name in ("all", "some"))
+    assert len(dense.rates) == len(thin.rates) == 60
+    np.testing.assert_array_equal(dense.rates, whole.curve["lr"][np.isfinite(whole.curve["lr"])])
+    np.testing.assert_allclose(thin.rates, dense.rates, atol=0.02 * dense.rates.max())

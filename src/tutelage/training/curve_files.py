@@ -299,12 +299,19 @@ def _run_folder(path: Path) -> tuple[dict[str, NDArray[Any]], Column | None]:
     from tutelage.training.recipe import Recipe
 
     columns = {name: values.astype(np.float64) for name, values in read_columns(path).items()}
-    made = columns["lr"][np.isfinite(columns["lr"])] if "lr" in columns else np.empty(0)
+    known = np.isfinite(columns["lr"]) if "lr" in columns else np.zeros(0, dtype=bool)
+    if not known.any():
+        return columns, None
+    # Rows count updates from 0 on.
+    at, first = np.unique(columns["step"][known].astype(np.int64) + 1, return_index=True)
+    made = columns["lr"][known][first]
+    if len(at) < at[-1]:  # logged now and then
+        made = logged_rates(at, made)[0]
     record = read_run(path)
     total = record.phases[-1].total_steps if record.phases else None
-    if total is None or len(record.phases) != 1 or not len(made):
-        return columns, made if len(made) else None
-    per_step = columns["tokens"][-1] / len(made) if "tokens" in columns and len(made) else None
+    if total is None or len(record.phases) != 1:
+        return columns, made
+    per_step = columns["tokens"][-1] / len(made) if "tokens" in columns else None
     spec = Recipe.parse(record.recipe).schedule
     schedule = from_spec(spec, total_steps=total, peak=record.peak, tokens_per_step=per_step)
     if not hasattr(schedule, "to_array") or len(made) >= total:
