@@ -6,10 +6,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError
 from tutelage.studies.study import Setting
+
+if TYPE_CHECKING:
+    from tutelage.workloads import Workload
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class StagedRuns:
         budget: str,
         budgets: Mapping[str, str] | None = None,
         workloads: Mapping[str, str | Callable[[int], str]] | None = None,
+        change: Callable[[Workload], Workload] | None = None,
         **loop: Any,
     ) -> None:
         """Train every arm on every seed side by side, or go on with what is unfinished.
@@ -71,6 +75,7 @@ class StagedRuns:
             budget: Budget of a run.
             budgets: That of the arms named in it, where it is another one.
             workloads: Spec of the arms named in it, where it is another one, or what gives it for a seed.
+            change: Makes another workload of each, such as one whose model is partly frozen.
             **loop: Settings of the loop; see :class:`tutelage.training.settings.LoopSettings`.
 
         Raises:
@@ -90,6 +95,7 @@ class StagedRuns:
                 own = (workloads or {}).get(arm, workload)
                 number = places.setdefault(own if isinstance(own, str) else own(seed), len(places))
                 jobs.append(Job(arm, number, spending, seed, spec, place))
-        work = Work(tuple(map(prepare, places)), self.root, {"keep_weights": False, **loop})
+        ready = tuple(map(prepare, places))
+        work = Work(ready if change is None else tuple(map(change, ready)), self.root, {"keep_weights": False, **loop})
         with executor_for("local", self.setting.jobs) as executor:
             run_jobs(executor, work, jobs, Progress(stage, jobs, self.root, len(jobs)), self.setting.watch)
