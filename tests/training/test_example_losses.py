@@ -9,10 +9,13 @@ import pytest
 import torch
 from tests.training.toys import toy
 
-from tutelage.errors import ConfigError, DataNotFound
+from tutelage.errors import ConfigError, DataNotFound, UnknownPart
 from tutelage.training import train
 from tutelage.training.example_losses import losses_under, plain_losses, run_losses
 from tutelage.training.example_scores import scores_of
+from tutelage.training.recipe import Recipe
+from tutelage.training.sources import notes_of
+from tutelage.workloads import from_torch
 
 
 def test_losses_are_those_of_the_workload_one_example_at_a_time() -> None:
@@ -67,3 +70,20 @@ def test_what_no_losses_come_from_is_refused(tmp_path: Any) -> None:
         run_losses(toy(), str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="goes by what is observed while training"):
         train(toy(), recipe="constant+self-paced", budget="10steps")
+
+
+def test_a_column_of_the_data_goes_before_a_signal_of_that_name() -> None:
+    column = np.arange(6.0)[::-1].copy()
+    data = {"x": torch.arange(6.0)[:, None], "length": column, "loss": column + 1}
+    workload = from_torch(
+        "mine",
+        train=data,
+        validation=data,
+        model=lambda: torch.nn.Linear(1, 1),
+        loss=lambda model, batch: model(batch["x"]).mean(),
+    )
+    assert scores_of(workload, "length").tolist() == [5, 4, 3, 2, 1, 0]
+    assert scores_of(workload, "loss").tolist() == [6, 5, 4, 3, 2, 1]
+    assert notes_of(Recipe.parse("cosine+cyclical"), workload) == []
+    with pytest.raises(UnknownPart, match="neither a signal"):
+        scores_of(workload, "lenght")

@@ -20,6 +20,7 @@ from tutelage.comparison.result import ComparisonResult, RunOutcome, summarise
 from tutelage.durations import Budget
 from tutelage.training.folder import read_run
 from tutelage.training.recipe import Recipe
+from tutelage.training.sources import notes_of
 from tutelage.training.storage import write_json
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def compare(
             made = run_pruned(rule, plan, executor, work, final_jobs, progress, watch)
             found, pruning = made.found, made.facts
             notes += made.notes
+        told = (notes_of(arm.recipe, item) for arm in plan.arms for item in plan.workloads)
+        notes += dict.fromkeys(note for some in told for note in some)
         if resume:
             notes += version_notes(read_run(root / job.folder).versions for job, _ in found)
         result = summarise(

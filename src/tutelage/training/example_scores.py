@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.errors import ConfigError, UnknownPart
+from tutelage.errors import ConfigError, DataError, UnknownPart
 from tutelage.registry import entries
-from tutelage.training.example_losses import PLAIN_UPDATES, plain_losses, run_losses
+from tutelage.training.example_losses import plain_losses, run_losses
 
 if TYPE_CHECKING:
     from tutelage.workloads._protocol import Workload
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Scores by fingerprint of the workload and name: the arms of a comparison ask for the same ones.
 _KNOWN: dict[tuple[str, int, str], NDArray[np.float64]] = {}
 _KEPT = 32
-#: The name of losses that need a run which nobody named.
+#: Losses of no model that was named; a column of the data may be called so too.
 PLAIN_LOSS = "loss"
 
 
@@ -68,35 +68,38 @@ def column_of(workload: Workload, name: str) -> Sequence[Any]:
     return workload.column(name)
 
 
-def note_of(spec: str, columns: Sequence[str]) -> list[str]:
-    """Return what a reader of a run must know of how its scores came about."""
-    if PLAIN_LOSS not in columns:
-        return []
-    return [
-        f"{spec}: went by losses of a plain pass over the data (at most {PLAIN_UPDATES} updates) that is not "
-        "part of the budget; by=run:FOLDER names one of your own."
-    ]
+def needs_plain_run(workload: Workload, name: str | None) -> bool:
+    """Return whether scores of that name come from a run that is made for them."""
+    return name == PLAIN_LOSS and _own(workload, name) is None
+
+
+def _own(workload: Workload, name: str) -> Sequence[Any] | None:
+    """Return the workload's column of that name, which goes before a signal; ``None`` where it has none."""
+    try:
+        return None if workload.column is None else workload.column(name)
+    except DataError:
+        return None
 
 
 def _scored(workload: Workload, name: str) -> NDArray[np.float64]:
-    if name == PLAIN_LOSS:
-        return plain_losses(workload)
     if name.startswith("run:"):
         return run_losses(workload, name.removeprefix("run:"))
-    if name.partition(":")[0] in entries("signals"):
+    if needs_plain_run(workload, name):
+        return plain_losses(workload)
+    values = _own(workload, name)
+    if values is None and name.partition(":")[0] in entries("signals"):
         from tutelage import signals
 
         signal = signals.from_spec(name)
         columns = {column: column_of(workload, column) for column in signal.columns()}
         scored = signals.score(columns, signal)
         return scored.hardness() if scored.direction in ("hard", "easy") else scored.values.copy()
-    try:
-        values = column_of(workload, name)
-    except ConfigError:
-        raise
-    except Exception as error:
-        known = ", ".join(entries("signals"))
-        raise UnknownPart(f'"{name}" is neither a signal ({known}) nor a column: {error}') from None
+    if values is None:
+        try:
+            values = column_of(workload, name)
+        except DataError as error:
+            known = ", ".join(entries("signals"))
+            raise UnknownPart(f'"{name}" is neither a signal ({known}) nor a column: {error}') from None
     try:
         found = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):

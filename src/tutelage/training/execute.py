@@ -162,7 +162,7 @@ def _start(
         callbacks=loop.callbacks,
         trackers=bool(loop.trackers),
     )
-    session.run.notes.extend(notes_of(choice))
+    session.run.notes.extend(notes_of(choice, workload))
     if found is not None:
         _, weights, tensors, state, faults = found
         session.restore(weights, tensors, state)

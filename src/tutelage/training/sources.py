@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tutelage.curricula import from_spec
 from tutelage.errors import ConfigError
 from tutelage.selection import from_spec as selection_from_spec
-from tutelage.training.example_scores import column_of, note_of, scores_of
+from tutelage.training.example_losses import PLAIN_UPDATES
+from tutelage.training.example_scores import column_of, needs_plain_run, scores_of
 from tutelage.training.order import EpochOrder, ExampleOrder
 from tutelage.training.recipe import split_by
 
@@ -139,16 +140,20 @@ def order_of(
     return JoinedStore(*stores), order
 
 
-def notes_of(choice: Recipe) -> list[str]:
-    """Return what a reader of a run must know of the scores its recipe goes by."""
-    notes = []
+def notes_of(choice: Recipe, workload: Workload) -> list[str]:
+    """Return what a reader of a recipe's results on a workload must know of the scores it goes by."""
+    went_by: set[str | None] = set()
     if choice.curriculum is not None:
         curriculum = from_spec(choice.curriculum)
-        notes += note_of(choice.curriculum, curriculum.columns() if hasattr(curriculum, "columns") else ())
+        went_by.update(curriculum.columns() if hasattr(curriculum, "columns") else ())
     if choice.selection is not None:
-        by = split_by(choice.selection)[1]
-        notes += note_of(choice.selection, () if by is None else (by,))
-    return notes
+        went_by.add(split_by(choice.selection)[1])
+    if not any(needs_plain_run(workload, name) for name in went_by):
+        return []
+    return [
+        f"{choice}: goes by the losses of a plain pass over the data (at most {PLAIN_UPDATES} updates), which is not "
+        "part of the budget; by=run:FOLDER names a run of your own."
+    ]
 
 
 def kept_by(workload: Workload, spec: str, seed: int) -> NDArray[np.int64]:
