@@ -128,7 +128,7 @@ def test_faults_are_named_together(arguments: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ("", "part: needs peak."),
+    ("", "part: needs peak, as in part:peak=VALUE."),
     ("final=10%", "final=10% is a share of a peak that is not known; give peak too"),
     ("peak=1,warmup=0.1", "warmup=0.1 is a fraction of a run whose length is not known"),
     ("peak=1,share=5steps", "share=5steps needs a run of known length"),

@@ -109,7 +109,7 @@ def build(part: type[T], spec: PartSpec, *, clock: Clock | None = None, defaults
         and item.default_factory is dataclasses.MISSING
     ]
     if missing:
-        faults.append(f"needs {', '.join(missing)}")
+        faults.append(f"needs {', '.join(missing)}, as in {spec.name}:{','.join(f'{name}=VALUE' for name in missing)}")
     if not faults:
         try:
             return part(**values)
