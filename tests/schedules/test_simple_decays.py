@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tutelage.schedules import REX, Cosine, Decay, Exponential, Linear, Polynomial, Schedule
@@ -98,6 +98,7 @@ def test_rounding_never_leaves_the_two_ends(shape, total):
 rates = st.floats(1e-8, 1e3)
 
 
+@example(peak=1.1, share=0.9999999999999999, total=8, warm=0.0, kind="linear")
 @given(
     peak=rates,
     share=st.floats(1e-6, 1.0),
@@ -122,4 +123,5 @@ def test_every_decay_falls_and_is_exact_at_its_ends(peak, share, total, warm, ki
     if warmup:
         assert values[warmup - 1] == peak
         np.testing.assert_allclose(np.diff(values[:warmup]), peak / warmup, rtol=1e-9)
-    assert (np.diff(values[warmup:]) <= 0).all()
+    # Between ends that are nearly equal rates may rise by a rounding error.
+    assert (np.diff(values[warmup:]) <= 4 * np.spacing(peak)).all()
