@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -77,3 +78,12 @@ def test_json_has_null_where_a_number_is_not_finite(tmp_path: Path) -> None:
         "{", '"a":', "[", "1.5,", "null,", "[", "null,", '"ü"', "]", "],", '"b":', "null", "}",
     ]  # fmt: skip
     assert finite({"x": (1, float("-inf"))}) == {"x": [1, None]}
+
+
+def test_json_puts_a_list_of_numbers_on_one_line_and_leaves_texts_alone(tmp_path: Path) -> None:
+    value = {"rows": [[1, 2.5, None], [], [True]], "text": "[\n  1,\n  2\n]", "long": list(range(9))}
+    write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert '"long": [0, 1, 2, 3, 4, 5, 6, 7, 8]' in text
+    assert "\n    [1, 2.5, null],\n" in text
+    assert json.loads(text) == value
