@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,25 @@ from tests.training.toys import toy
 
 from tutelage.errors import ConfigError, DataNotFound, UnknownPart
 from tutelage.training import train
+from tutelage.training.example_log import label_outcomes
 from tutelage.training.example_losses import losses_under, plain_losses, run_losses
 from tutelage.training.example_scores import scores_of
 from tutelage.training.recipe import Recipe
 from tutelage.training.sources import notes_of
-from tutelage.workloads import from_torch
+from tutelage.workloads import from_torch, prepare
+
+
+class Part:
+    """The first examples of a store."""
+
+    def __init__(self, store: Any, count: int) -> None:
+        self.store, self.count = store, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Any) -> Any:
+        return self.store.batch(indices)
 
 
 def test_losses_are_those_of_the_workload_one_example_at_a_time() -> None:
@@ -27,6 +42,56 @@ def test_losses_are_those_of_the_workload_one_example_at_a_time() -> None:
     assert found.shape == (len(workload.train),)
     assert found.sum() == pytest.approx(whole, rel=1e-5)
     assert count == len(found)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "digits:net=mlp",
+        "breast-cancer",
+        "sequence-copy",
+        "text-lm:context=16,tokenizer=bytes",
+        "instructions:tokenizer=bytes",
+        "text-classification:vocabulary=300,context=16",
+    ],
+)
+def test_losses_of_a_batch_are_those_of_each_example(spec: str) -> None:
+    workload = prepare(spec)
+    assert workload.outcomes is not None
+    small = dataclasses.replace(workload, train=Part(workload.train, 40))
+    torch.manual_seed(0)
+    model = workload.make_model()
+    with torch.no_grad():
+        for weight in model.parameters():  # a last layer may start at zero, which makes all examples alike
+            weight += 0.05 * torch.randn_like(weight)
+    model.train()
+    found = losses_under(small, model)
+    assert model.training
+    np.testing.assert_allclose(found, losses_under(dataclasses.replace(small, outcomes=None), model), rtol=2e-5)
+    assert len(set(found.tolist())) > 20
+
+
+def test_a_workload_of_ones_own_can_bring_outcomes() -> None:
+    numbers = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    data = (numbers, (numbers[:, 0] > 0).long())
+    calls: list[int] = []
+
+    def outcomes(model: torch.nn.Module, batch: Any) -> Any:
+        calls.append(len(batch[1]))
+        return label_outcomes(model, batch)
+
+    workload = from_torch(
+        "mine",
+        train=data,
+        validation=data,
+        model=lambda: torch.nn.Linear(3, 2),
+        loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        outcomes=outcomes,
+    )
+    model = workload.make_model()
+    found = losses_under(workload, model)
+    assert calls == [32, 18]
+    np.testing.assert_allclose(found, losses_under(dataclasses.replace(workload, outcomes=None), model), rtol=1e-5)
 
 
 def test_losses_under_a_run_are_those_of_its_last_weights(tmp_path: Any) -> None:

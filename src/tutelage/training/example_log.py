@@ -174,7 +174,7 @@ class ExampleLog(Callback):
             self._keep(run)
 
 
-def label_outcomes(model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
+def label_outcomes(model: Callable[[Any], torch.Tensor], batch: Any) -> dict[str, torch.Tensor]:
     """Return ``loss``, ``correct``, ``probabilities`` and ``label`` of a classifier on inputs and class labels."""
     import torch
     from torch.nn import functional

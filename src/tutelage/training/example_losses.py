@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from tutelage.errors import ConfigError
 from tutelage.optimizers import from_spec
 from tutelage.randomness import derive_seed
 from tutelage.training import checkpoint
+from tutelage.training.example_log import ExampleLog
 from tutelage.training.order import EpochOrder
 from tutelage.training.start import checkpoint_of
 
@@ -34,6 +36,9 @@ def losses_under(workload: Workload, model: nn.Module) -> NDArray[np.float64]:
     Returns:
         Float64 ``(len(workload.train),)``.
     """
+    if workload.outcomes is not None:
+        log = ExampleLog(workload.train, workload.outcomes, batch_size=workload.batch_size)
+        return log.record(model)["loss"].astype(np.float64)
     was = model.training
     model.eval()
     found = np.empty(len(workload.train))
@@ -53,8 +58,6 @@ def run_losses(workload: Workload, run: str) -> NDArray[np.float64]:
         ConfigError: Its weights are those of another model.
         CorruptRun: The checkpoint cannot be read.
     """
-    from pathlib import Path
-
     weights = checkpoint.load(checkpoint_of(Path(run).expanduser()))[0]
     with torch.random.fork_rng(devices=[]):
         model = workload.make_model()

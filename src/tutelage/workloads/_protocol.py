@@ -53,6 +53,9 @@ class Workload:
             model by ``model(...)`` only, so that it may be wrapped.
         measure: ``measure(model, batch)``: for each metric its sum over the batch and the count it is a mean over.
             Called without gradients, model in evaluation mode. Must contain ``loss``.
+        outcomes: ``outcomes(model, batch)``: by name a tensor with one row an example, ``loss`` among them, such as
+            :func:`tutelage.training.token_outcomes`; called as ``measure`` is. What goes by the loss of each example
+            measures one at a time where there is none.
         metric: Name of the metric that comparisons use; ``val_`` + a name that ``measure`` returns.
         lower_is_better: Whether less of ``metric`` is better.
         batch_size: Default examples per update.
@@ -78,6 +81,7 @@ class Workload:
     make_model: Callable[[], nn.Module]
     loss: Callable[[nn.Module, Batch], torch.Tensor]
     measure: Callable[[nn.Module, Batch], Mapping[str, tuple[float, float]]]
+    outcomes: Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]] | None = None
     metric: str = "val_loss"
     lower_is_better: bool = True
     batch_size: int = 32

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from tutelage.training.example_log import label_outcomes
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._protocol import Workload
 from tutelage.workloads._spec import spec_of
@@ -96,6 +97,7 @@ class BreastCancer:
             make_model=partial(TabularMLP, columns=rows.shape[1], labels=2, width=self.width),
             loss=label_loss,
             measure=measure_labels,
+            outcomes=label_outcomes,
             batch_size=32,
             peak=_PEAK,
             optimizer="adamw",

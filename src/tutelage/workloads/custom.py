@@ -31,6 +31,7 @@ def from_torch(
     model: Callable[[], nn.Module],
     loss: Callable[[nn.Module, Batch], torch.Tensor],
     metrics: Mapping[str, Metric] | None = None,
+    outcomes: Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]] | None = None,
     metric: str = "loss",
     lower_is_better: bool = True,
     batch_size: int = 32,
@@ -61,6 +62,9 @@ def from_torch(
         model: Returns the module with fresh weights; drawn from PyTorch's generator, which the run's seed sets.
         loss: ``loss(model, batch)``: mean loss over the batch, a scalar tensor. Call the module by ``model(...)``.
         metrics: Further ``metric(model, batch)``: the mean over the batch, by name.
+        outcomes: ``outcomes(model, batch)``: by name a tensor with one row an example, ``loss`` among them, such as
+            :func:`tutelage.training.label_outcomes`. With it the loss of every example, for curricula that go by it, is
+            measured in batches and not one at a time.
         metric: The one that comparisons use, ``"loss"`` or a name in ``metrics``.
         lower_is_better: Whether less of it is better.
         batch_size: Default examples per update, >= 1.
@@ -134,6 +138,7 @@ def from_torch(
         make_model=model,
         loss=loss,
         measure=partial(_measure, loss=loss, metrics=dict(metrics or {})),
+        outcomes=outcomes,
         metric=f"val_{metric}",
         lower_is_better=lower_is_better,
         batch_size=batch_size,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tutelage.randomness import numpy_generator
+from tutelage.training.example_log import label_outcomes
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._protocol import Batch, Workload
 from tutelage.workloads._spec import spec_of
@@ -119,6 +120,7 @@ class Digits:
             make_model=make_model,
             loss=label_loss,
             measure=measure_labels,
+            outcomes=label_outcomes,
             batch_size=32,
             peak=_PEAKS[self.net],
             optimizer="sgd:momentum=0.9",

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tutelage.errors import ConfigError, DataNotFound, did_you_mean
+from tutelage.training.example_log import token_outcomes
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._codecs import TOKENIZERS, metric_name
 from tutelage.workloads._columns import AnswerTexts, Columns
@@ -204,6 +205,7 @@ class Instructions:
             "also_evaluate": evaluations | texts,
             "loss": partial(answer_loss, loss=lm_loss),
             "measure": self._measure(data, "validation", hub),
+            "outcomes": token_outcomes,
             "metric": f"val_{self.metric}",
             "lower_is_better": self.metric == "loss",
             "version": _VERSION,

@@ -118,6 +118,7 @@ class SequenceCopy:
             ),
             loss=_copy_loss,
             measure=_measure,
+            outcomes=_outcomes,
             batch_size=32,
             peak=_PEAK,
             optimizer="adamw",
@@ -157,3 +158,11 @@ def _measure(model: nn.Module, batch: Batch) -> Mapping[str, tuple[float, float]
         "loss": (float(functional.cross_entropy(logits, targets, reduction="sum")), len(targets)),
         "accuracy": (float((logits.argmax(-1) == targets).sum()), len(targets)),
     }
+
+
+def _outcomes(model: nn.Module, batch: Batch) -> Mapping[str, torch.Tensor]:
+    from torch.nn import functional
+
+    logits, targets = _copied(model, batch)
+    losses = functional.cross_entropy(logits, targets, reduction="none").view_as(batch[1])
+    return {"loss": losses.mean(-1), "correct": (logits.argmax(-1) == targets).view_as(batch[1]).all(-1)}

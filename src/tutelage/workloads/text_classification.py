@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tutelage.training.example_log import label_outcomes
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._columns import Columns
 from tutelage.workloads._protocol import Batch, Workload
@@ -149,6 +150,7 @@ class TextClassification:
                 make_model=partial(hub.sequence_classifier, len(text.labels)),
                 loss=partial(_loss, logits=_hub_logits),
                 measure=partial(_measure, logits=_hub_logits),
+                outcomes=partial(_outcomes, logits=_hub_logits),
                 batch_size=16,
                 peak=_PEAK_PRETRAINED if self.init == "pretrained" else _PEAK_RANDOM,
                 fingerprint=content_key(*settings, hub.digest()),
@@ -164,6 +166,7 @@ class TextClassification:
             make_model=partial(Encoder, config),
             loss=partial(_loss, logits=_own_logits),
             measure=partial(_measure, logits=_own_logits),
+            outcomes=partial(_outcomes, logits=_own_logits),
             batch_size=32,
             peak=round(_PEAK_TIMES_WIDTH / config.width, 4),
             fingerprint=content_key(*settings, repr(config)),
@@ -252,3 +255,8 @@ def _measure(model: nn.Module, batch: Batch, *, logits: Any) -> Mapping[str, tup
         "loss": (float(functional.cross_entropy(scores, labels, reduction="sum")), len(labels)),
         "accuracy": (float((scores.argmax(-1) == labels).sum()), len(labels)),
     }
+
+
+def _outcomes(model: nn.Module, batch: Batch, *, logits: Any) -> Mapping[str, torch.Tensor]:
+    *inputs, labels = batch
+    return label_outcomes(lambda given: logits(model, *given), (inputs, labels))

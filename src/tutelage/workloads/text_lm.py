@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from tutelage.errors import ConfigError, DataError, DataNotFound, did_you_mean
 from tutelage.specs import parse_spec
+from tutelage.training.example_log import token_outcomes
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._codecs import TOKENIZERS, Codec, codec_of, codec_of_model, metric_name, stored_pairs
 from tutelage.workloads._columns import Columns, WindowTexts
@@ -198,6 +199,7 @@ class TextLM:
             "train": train,
             "validation": validation,
             "replay": replay,
+            "outcomes": token_outcomes,
             "column": Columns("text-lm", {"text": WindowTexts(train, texts.codec)}),
             "tokens_per_example": float(self.context),
             "version": _VERSION,
