@@ -53,6 +53,7 @@ def benchmarks_page() -> str:
             *_forecasts(),
             *_pruning(),
             *_orders(),
+            *_levels(),
         ]
     )
 
@@ -288,6 +289,23 @@ def _orders() -> list[str]:
         "training in each of them (`benchmarks/order_effects.py`): rank correlation, mean error in standard deviations "
         "of the true losses, speed beyond the fit, and after how many orders the fit is paid back.\n",
         _rows(["workload", "way", "rank correlation", "mean error", "an order", "pays after"], cells),
+    ]
+
+
+def _levels() -> list[str]:
+    """Return how well signals that ask no model order texts as teachers do."""
+    found = stored("reading_levels")
+    sentences, articles = found["cefr_sp"], found["onestop"]
+    columns = (sentences["spearman"], articles["spearman"], articles["pairs"])
+    cells = [
+        [f"`{spec}`", *("{:.2f} ({:.2f} to {:.2f})".format(*column[spec]) for column in columns)] for spec in columns[0]
+    ]
+    return [
+        "## Do cheap signals order texts as people do?\n",
+        f"Rank correlation with the level that two teachers gave to {sentences['sentences']:,} sentences (CEFR-SP), "
+        f"and with the level of the {articles['texts']} texts of OneStopEnglish; the share of pairs of versions of one "
+        "article that are in the right order. By `benchmarks/reading_levels.py`.\n",
+        _rows(["signal", "sentences", "texts", "pairs of versions"], cells),
     ]
 
 

@@ -11,8 +11,10 @@ import importlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tutelage.errors import ConfigError, TutelageError, UnknownPart, did_you_mean
+from tutelage.specs import build, parse_spec
 
 #: Every family with a ``_parts`` module, and the question it answers.
 FAMILIES: Mapping[str, str] = {
@@ -83,3 +85,19 @@ def find(family: str, name: str) -> PartEntry:
         singular = "curriculum" if family == "curricula" else family.removesuffix("s")
         raise UnknownPart(f'No {singular} "{name}".{did_you_mean(name, known)} All: tutelage parts {family}')
     return known[name]
+
+
+def build_named(family: str, spec: str, *, defaults: Mapping[str, Any] | None = None) -> Any:
+    """Return the part of a family that a spec such as ``adamw:weight_decay=0.01`` names and describes.
+
+    Args:
+        family: One of :data:`FAMILIES`.
+        spec: ``NAME[:ARGUMENT=VALUE,...]``.
+        defaults: Arguments as Python values where the spec does not give them.
+
+    Raises:
+        UnknownPart: No such part; names the nearest.
+        ConfigError: Every fault of the spec in one message.
+    """
+    parsed = parse_spec(spec)
+    return build(find(family, parsed.name).load(), parsed, defaults=defaults)

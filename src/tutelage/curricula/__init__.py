@@ -51,8 +51,7 @@ from tutelage.curricula.self_paced import SelfPaced
 from tutelage.curricula.syllabus import SyllabusOrder, global_progress, syllabus_order
 from tutelage.curricula.vocabulary import VocabularyPacing, tag_numbers
 from tutelage.lazy import lazy_attributes
-from tutelage.registry import entries, find
-from tutelage.specs import build, parse_spec
+from tutelage.registry import build_named, entries
 
 if TYPE_CHECKING:
     from tutelage.curricula.sampler import CurriculumBatches, CurriculumSampler, OrderedView
@@ -144,8 +143,7 @@ def from_spec(spec: str) -> Any:
         UnknownPart: No such curriculum; names the nearest.
         ConfigError: Every fault of the spec in one message.
     """
-    parsed = parse_spec(spec)
-    return build(find("curricula", parsed.name).load(), parsed)
+    return build_named("curricula", spec)
 
 
 __getattr__ = lazy_attributes(__name__, _LAZY)

@@ -43,10 +43,20 @@ class LazyOrder:
         keys: Returns the keys of the examples asked for; a pure function.
         ties: Seed of a random order among equal keys; where not given they keep the order of the examples.
         slab: Examples sorted at a time, about.
+        cuts: Places, ascending, where it alone matters what comes before and what behind: between two of them the
+            order of the keys is not kept, which spares most of the sort.
     """
 
-    def __init__(self, size: int, keys: Keys, *, ties: int | None = None, slab: int = SLAB) -> None:
-        self.size, self._keys, self._ties = size, keys, ties
+    def __init__(
+        self,
+        size: int,
+        keys: Keys,
+        *,
+        ties: int | None = None,
+        slab: int = SLAB,
+        cuts: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.size, self._keys, self._ties, self._cuts = size, keys, ties, cuts
         # The upper half of every key is kept; the lower half is made again for the slab that is sorted.
         self._coarse = np.empty(size, dtype=np.uint32)
         for start in range(0, size, BLOCK):
@@ -98,7 +108,9 @@ class LazyOrder:
     def _slab(self, number: int) -> NDArray[np.int32]:
         if self._cached is None or self._cached[0] != number:
             self._cached = None  # before the next is made, so that two are never held
-            self._cached = (number, self._sorted(self._members(number)))
+            members, cuts = self._members(number), self._cuts
+            order = self._order(members) if cuts is None else self._parted(number, members, cuts)
+            self._cached = (number, members[order])
         return self._cached[1]
 
     def _members(self, number: int) -> NDArray[np.int32]:
@@ -118,15 +130,33 @@ class LazyOrder:
             members[filled : filled + len(there)] = there + start
             filled += len(there)
 
-    def _sorted(self, members: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _order(self, members: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the order of ``members`` by their keys."""
         keys = self._keys(members)
         order = argsort(keys)
         if self._ties is not None and _has_equal(keys[order]):
             # Put in random order first: the sort keeps it among equal keys.
             shuffled = argsort(random_bits(members, self._ties))
-            members, keys = members[shuffled], keys[shuffled]
-            order = argsort(keys)
-        return members[order]
+            order = shuffled[argsort(keys[shuffled])]
+        return order
+
+    def _parted(self, number: int, members: NDArray[np.int32], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return an order of a slab's members in which they are parted at the cuts; else they keep their own order."""
+        cuts = cuts[slice(*np.searchsorted(cuts, self._starts[number : number + 2]))]
+        bins = self._coarse[members]
+        bins -= bins.min()
+        bins >>= np.uint32(max(0, int(bins.max()).bit_length() - (_BINS - 1).bit_length()))
+        ends = int(self._starts[number]) + np.cumsum(np.bincount(bins))
+        begins = np.concatenate((self._starts[number : number + 1], ends[:-1]))
+        parts = np.searchsorted(cuts, begins, side="right")
+        divided = np.searchsorted(cuts, ends, side="left") > parts
+        part = parts.astype(np.min_scalar_type(len(cuts)))[bins]
+        inside = np.flatnonzero(divided[bins])
+        if inside.size:
+            # Only what shares a bin with a cut has to be sorted.
+            places = np.concatenate([np.arange(*span) for span in zip(begins[divided], ends[divided], strict=True)])
+            part[inside[self._order(members[inside])]] = np.searchsorted(cuts, places, side="right")
+        return np.argsort(part, kind="stable")
 
 
 def argsort(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -165,23 +195,34 @@ class Ranking:
         descending: The highest score has rank 0.
         ties: Seed of the order among equal scores.
         keys: Keys to rank by instead of the scores.
+        counts: The counts that will be asked for, where nothing but these sets matters, and no order within them.
+        slab: Examples arranged at a time, about.
     """
 
     def __init__(
-        self, scores: NDArray[np.float64], *, descending: bool = False, ties: int, keys: Keys | None = None
+        self,
+        scores: NDArray[np.float64],
+        *,
+        descending: bool = False,
+        ties: int,
+        keys: Keys | None = None,
+        counts: NDArray[np.int64] | None = None,
+        slab: int = SLAB,
     ) -> None:
         self.scores = scores
+        # The examples on both sides of an edge are looked at for equal scores.
+        cuts = None if counts is None else np.unique(np.add.outer([-1, 0, 1], counts))
 
         def of_scores(examples: NDArray[Any]) -> NDArray[np.uint64]:
             values = ascending(scores[examples])
             return ~values if descending else values
 
-        self._order: LazyOrder | None = LazyOrder(len(scores), keys or of_scores, ties=ties)
+        self._order: LazyOrder | None = LazyOrder(len(scores), keys or of_scores, ties=ties, slab=slab, cuts=cuts)
         self._found = np.empty(len(scores), dtype=np.int32)
         self._filled = 0
 
     def until(self, count: int) -> NDArray[np.int32]:
-        """Return the examples of rank below ``count``, by rank."""
+        """Return the examples of rank below ``count``, by rank where no counts were named."""
         while self._order is not None and self._filled < count:
             end = self._order.slab_end(self._filled)
             self._found[self._filled : end] = self._order.take(self._filled, end)

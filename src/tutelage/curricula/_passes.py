@@ -16,7 +16,7 @@ _HELD = 1 << 18
 #: Draws made at a time where few of many are drawn.
 _TOGETHER = 1 << 17
 #: Places of the table that counts draws by their last bits.
-_MARKS = 1 << 20
+_MARKS = 1 << 18
 
 
 class Passes:

@@ -19,16 +19,12 @@ from tutelage.curricula._protocol import ExampleStream
 from tutelage.curricula._shared import clean_scores, columns_of
 from tutelage.gumbel import gumbel_noise, random_bits
 from tutelage.randomness import derive_seed
-from tutelage.registry import find
-from tutelage.specs import build, parse_spec
+from tutelage.registry import build_named
 
 
 def part_of(curriculum: Any) -> Any:
     """Return a curriculum given as a part or as a spec string."""
-    if not isinstance(curriculum, str):
-        return curriculum
-    parsed = parse_spec(curriculum)
-    return build(find("curricula", parsed.name).load(), parsed)
+    return build_named("curricula", curriculum) if isinstance(curriculum, str) else curriculum
 
 
 def stream_of(curriculum: Any, scores: Any, *, num_samples: int, seed: int) -> ExampleStream:
@@ -128,7 +124,8 @@ class AdmissionStream:
         column = clean_scores(columns_of(scores, part.columns(), part.spec_name)[0], part.spec_name)
         self.size = len(column)
         self._stages = _Staged(part.boundaries(num_samples, self.size), num_samples)
-        self.ranking = ranking_of(column, part.first, self._seed)
+        counts = np.asarray(part.admitted(self._stages.boundaries / num_samples, self.size))
+        self.ranking = ranking_of(column, part.first, self._seed, counts)
         self._stage: tuple[int, int, int, Passes] | None = None
 
     def take(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -161,12 +158,12 @@ def changes(looks: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.int64]
     return looks[np.concatenate(([True], values[1:] != values[:-1]))]
 
 
-def ranking_of(scores: NDArray[Any], first: str, seed: int) -> Ranking:
+def ranking_of(scores: NDArray[Any], first: str, seed: int, counts: NDArray[np.int64] | None = None) -> Ranking:
     """Return examples by rank: easy, hard or random ones first; equal scores in random order."""
     ties = derive_seed(seed, "ties")
     if first == "random":
-        return Ranking(scores, ties=ties, keys=lambda examples: random_bits(examples, ties))
-    return Ranking(scores, descending=first == "hard", ties=ties)
+        return Ranking(scores, ties=ties, keys=lambda examples: random_bits(examples, ties), counts=counts)
+    return Ranking(scores, descending=first == "hard", ties=ties, counts=counts)
 
 
 def admitted_count(part: Any, progress: float, ranking: Ranking) -> int:

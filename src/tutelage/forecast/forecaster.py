@@ -13,8 +13,7 @@ from tutelage.forecast._interval import drift_and_scatter, half_width
 from tutelage.forecast.back_testing import BackTest, back_tests, mean_error
 from tutelage.forecast.curve import Floats, LossCurve, Steps, check_rates
 from tutelage.forecast.law import CurveFitter, LawFit
-from tutelage.registry import find
-from tutelage.specs import build, parse_spec
+from tutelage.registry import build_named
 
 #: What ``"auto"`` chooses from, the most detailed first.
 AUTO = ("multi-power", "annealing", "power")
@@ -182,8 +181,7 @@ def from_spec(spec: str) -> CurveFitter:
         UnknownPart: No such law; names the nearest.
         ConfigError: Every fault of the spec in one message.
     """
-    parsed = parse_spec(spec)
-    part: CurveFitter = build(find("forecast", parsed.name).load(), parsed)
+    part: CurveFitter = build_named("forecast", spec)
     return part
 
 

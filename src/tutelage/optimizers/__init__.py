@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tutelage.optimizers._parts import PARTS
 from tutelage.optimizers.adamw import AdamW
 from tutelage.optimizers.nadamw import NAdamW
 from tutelage.optimizers.sgd import SGD
-from tutelage.registry import entries, find
-from tutelage.specs import build, parse_spec
+from tutelage.registry import build_named, entries
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +36,5 @@ def from_spec(spec: str) -> OptimizerPart:
         UnknownPart: No such optimizer; names the nearest.
         ConfigError: Every fault of the spec in one message.
     """
-    parsed = parse_spec(spec)
-    part: type[Any] = find("optimizers", parsed.name).load()
-    optimizer: OptimizerPart = build(part, parsed)
+    optimizer: OptimizerPart = build_named("optimizers", spec)
     return optimizer

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.registry import entries, find
+from tutelage.registry import build_named, entries
 from tutelage.selection._parts import PARTS
 from tutelage.selection._protocol import Selection
 from tutelage.selection.answers import Answers
@@ -22,7 +22,6 @@ from tutelage.selection.near_duplicates import NearDuplicates
 from tutelage.selection.threshold import Threshold
 from tutelage.selection.top import Top
 from tutelage.selection.variation import Grades, Variation, select_by_category
-from tutelage.specs import build, parse_spec
 
 __all__ = [
     "PARTS",
@@ -56,5 +55,4 @@ def from_spec(spec: str) -> Any:
         UnknownPart: No such selection; names the nearest.
         ConfigError: Every fault of the spec in one message.
     """
-    parsed = parse_spec(spec)
-    return build(find("selection", parsed.name).load(), parsed)
+    return build_named("selection", spec)

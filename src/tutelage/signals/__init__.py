@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tutelage.lazy import lazy_attributes
-from tutelage.registry import entries, find
+from tutelage.registry import build_named, entries
 from tutelage.signals._parts import PARTS
 from tutelage.signals._protocol import BadRow, Direction, PreparedSignal, Scored, Signal, spec_of
-from tutelage.specs import build, parse_spec
 
 if TYPE_CHECKING:
     from tutelage.signals._angles import AngleProbe, AngleScores, angle_concentration, batch_angles
@@ -195,5 +194,4 @@ def from_spec(spec: str, **defaults: Any) -> Any:
         UnknownPart: No such signal; names the nearest.
         ConfigError: Every fault of the spec in one message.
     """
-    parsed = parse_spec(spec)
-    return build(find("signals", parsed.name).load(), parsed, defaults=defaults)
+    return build_named("signals", spec, defaults=defaults)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tutelage.durations import Clock
 from tutelage.errors import ConfigError, UnknownPart, did_you_mean
-from tutelage.registry import entries, find
+from tutelage.registry import build_named, entries, find
 from tutelage.schedules import Schedule
 from tutelage.schedules import from_spec as schedule_from_spec
 from tutelage.specs import build, field_types, parse_spec
@@ -225,7 +225,7 @@ def _slot_of(piece: str) -> str:
     for slot, family in _FAMILIES.items():
         if name in entries(family):
             spec = "".join(piece.split())
-            build(find(family, name).load(), parse_spec(split_by(spec)[0] if slot == "selection" else spec))
+            build_named(family, split_by(spec)[0] if slot == "selection" else spec)
             return slot
         known += entries(family)
     raise UnknownPart(f'No schedule or other part "{name}".{did_you_mean(name, known)} All: tutelage parts')
