@@ -38,6 +38,7 @@ Tracker = Annotated[list[str] | None, typer.Option("--tracker", help="tensorboar
 
 
 def say(text: str) -> None:
+    """Print to standard error, where all goes that is not the result."""
     print(text, file=sys.stderr)  # noqa: T201
 
 
@@ -59,21 +60,25 @@ def first_process() -> bool:
 
 
 def print_text(text: str) -> None:
+    """Print a line of the result, once however many processes there are."""
     if first_process():
         print(text)  # noqa: T201
 
 
 def print_json(value: Any) -> None:
+    """Print the result as one JSON object on a line; NaN and infinities become null."""
     from tutelage.training.storage import finite
 
     print_text(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
 
 
 def examples(*lines: str) -> str:
+    """Return the end of a command's help: commands to copy."""
     return "Examples:\n\n" + "\n\n".join(f"  $ {line}" for line in lines)
 
 
 def make_workload(name: str, from_run: Path | None = None, **changes: Any) -> Workload:
+    """Return the workload of a spec, with the options that were given, on the model of a run where one is named."""
     from tutelage.workloads import continuing, from_spec
 
     given = {key: value for key, value in changes.items() if value is not None}
@@ -81,6 +86,7 @@ def make_workload(name: str, from_run: Path | None = None, **changes: Any) -> Wo
 
 
 def print_table(names: list[str], rows: list[list[Any]]) -> None:
+    """Print a table in columns; numbers with a fraction get four places."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

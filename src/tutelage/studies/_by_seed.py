@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError
+from tutelage.storage import write_atomically
 from tutelage.studies.study import ScaleName, Setting
 
 Find = Callable[[ScaleName, int], dict[str, Any]]
@@ -31,12 +30,7 @@ def tables_by_seed(setting: Setting, find: Find, *, budget: str) -> dict[int, di
     from tutelage.comparison.plan import Job
     from tutelage.comparison.run import Progress
 
-    root = setting.out / "tables"
-    if setting.force:
-        shutil.rmtree(root, ignore_errors=True)
-    if root.exists() and not setting.resume:
-        raise ConfigError(f"{root} holds runs of this study already. Go on with --resume, or replace it with --force.")
-    root.mkdir(parents=True, exist_ok=True)
+    root = setting.open_folder("tables")
     recipe = next(iter(setting.study.arms.values()))
     jobs = [Job("all arms", 0, budget, seed, recipe, f"seed-{seed}.json") for seed in setting.seeds]
     progress = Progress("seeds", jobs, root, len(jobs))
@@ -58,9 +52,6 @@ def _one(find: Find, scale: ScaleName, seed: int, file: Path) -> tuple[int, dict
 
     if not file.exists():
         torch.set_num_threads(1)
-        text = json.dumps(find(scale, seed))
-        part = file.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        write_atomically(file, json.dumps(find(scale, seed)))
     table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return seed, table

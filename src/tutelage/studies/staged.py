@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.errors import ConfigError
 from tutelage.studies.study import Setting
 
 if TYPE_CHECKING:
@@ -35,18 +33,7 @@ class StagedRuns:
             ConfigError: There are runs already, and neither ``resume`` nor ``force``.
             StorageFull: No space is left.
         """
-        from tutelage.training.storage import storage
-
-        root = setting.out / "runs"
-        if root.exists() and setting.force:
-            shutil.rmtree(root)
-        if root.exists() and not setting.resume:
-            raise ConfigError(
-                f"{root} holds runs of this study already. Go on with --resume, or replace them with --force."
-            )
-        with storage(root):
-            root.mkdir(parents=True, exist_ok=True)
-        return cls(setting, root)
+        return cls(setting, setting.open_folder("runs"))
 
     def folder(self, arm: str, seed: int | str) -> Path:
         """Return where a run lies."""

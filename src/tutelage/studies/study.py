@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tutelage.errors import ConfigError, UnknownPart, did_you_mean
+from tutelage.storage import storage
 from tutelage.studies.papers import Paper, papers
 
 if TYPE_CHECKING:
@@ -142,6 +144,24 @@ class Setting:
             "watch": self.watch,
         }
         return compare(**{**declared, **changes})
+
+    def open_folder(self, name: str) -> Path:
+        """Make a folder below ``out`` for runs of the study's own making, or accept it.
+
+        Raises:
+            ConfigError: There are runs already, and neither ``resume`` nor ``force``.
+            StorageFull: No space is left.
+        """
+        root = self.out / name
+        if self.force:
+            shutil.rmtree(root, ignore_errors=True)
+        if root.exists() and not self.resume:
+            raise ConfigError(
+                f"{root} holds runs of this study already. Go on with --resume, or replace them with --force."
+            )
+        with storage(root):
+            root.mkdir(parents=True, exist_ok=True)
+        return root
 
 
 @dataclass(frozen=True, kw_only=True)
