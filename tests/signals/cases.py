@@ -12,6 +12,7 @@ TEXTS = [
     "Why? Cell!",
 ]
 ATTEMPTS = [[1.0, 0.0, 1.0], [0.0, 0.0], [], [0.5, 1.0], [1.0]]
+CHANGES = [[-0.1, -0.1], [-0.1, -0.3, -0.2], [0.1, 0.2], [0, 0], [-0.5, 0.5]]
 LISTS = {"query": ["a", "a", "b", "b", "b"], "score": [3.0, 1.0, 2.0, 2.0, 5.0]}
 PAIRS = {**LISTS, "label": [1, 0, 0, 1, 0]}
 
@@ -24,6 +25,8 @@ CASES: dict[str, dict[str, list[Any]]] = {
     "first-stage:kind=kde,relevant=label": PAIRS,
     "length": {"text": TEXTS},
     "length:unit=words": {"text": TEXTS},
+    "order-influence": {"influence": CHANGES},
+    "order-influence:reduction=mean": {"influence": CHANGES},
     "pass-rate": {"attempts": ATTEMPTS},
     "rarity": {"text": TEXTS},
     "rarity:reduction=mean,alpha=1": {"text": TEXTS},

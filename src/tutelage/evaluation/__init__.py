@@ -17,6 +17,7 @@ from tutelage.evaluation.significance import (
     paired_difference,
     sign_flip_p_value,
 )
+from tutelage.evaluation.supervision_gap import SupervisionGap, supervision_gap_recovered
 from tutelage.evaluation.verdicts import Judgement, Verdict, verdict
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MeanInterval",
     "PairedDifference",
     "PositionMap",
+    "SupervisionGap",
     "Verdict",
     "bradley_terry",
     "combine_workloads",
@@ -40,5 +42,6 @@ __all__ = [
     "sd_interval",
     "seeds_needed",
     "sign_flip_p_value",
+    "supervision_gap_recovered",
     "verdict",
 ]

@@ -17,6 +17,7 @@ from tutelage.selection.answers import Answers
 from tutelage.selection.balanced import Balanced
 from tutelage.selection.duplicates import Duplicates
 from tutelage.selection.gumbel import Gumbel
+from tutelage.selection.hardness_split import HardnessSplit, hardness_split
 from tutelage.selection.mixture import Mixed, Mixture
 from tutelage.selection.near_duplicates import NearDuplicates
 from tutelage.selection.threshold import Threshold
@@ -30,6 +31,7 @@ __all__ = [
     "Duplicates",
     "Grades",
     "Gumbel",
+    "HardnessSplit",
     "Mixed",
     "Mixture",
     "NearDuplicates",
@@ -38,6 +40,7 @@ __all__ = [
     "Top",
     "Variation",
     "from_spec",
+    "hardness_split",
     "names",
     "select_by_category",
 ]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tutelage.signals.length import Length
     from tutelage.signals.lexical_diversity import LexicalDiversity, mtld
     from tutelage.signals.neighbour_distance import NeighbourDistance
+    from tutelage.signals.order_influence import OrderInfluence
     from tutelage.signals.probe_hardness import ProbeHardness
     from tutelage.signals.quality_rater import QualityRater, fit_rater
     from tutelage.signals.qurating import QuRating
@@ -72,6 +73,7 @@ _LAZY = {
     "Loss": "text_loss",
     "LossTrajectory": "trajectories",
     "NeighbourDistance": "neighbour_distance",
+    "OrderInfluence": "order_influence",
     "PassRate": "attempts",
     "Perplexity": "text_loss",
     "ProbeHardness": "probe_hardness",
@@ -132,6 +134,7 @@ __all__ = [
     "Loss",
     "LossTrajectory",
     "NeighbourDistance",
+    "OrderInfluence",
     "PassRate",
     "Perplexity",
     "PreparedSignal",

@@ -14,6 +14,7 @@ PARTS: dict[str, str] = {
     "loss": "tutelage.signals.text_loss:Loss",
     "loss-trajectory": "tutelage.signals.trajectories:LossTrajectory",
     "mtld": "tutelage.signals.lexical_diversity:LexicalDiversity",
+    "order-influence": "tutelage.signals.order_influence:OrderInfluence",
     "pass-rate": "tutelage.signals.attempts:PassRate",
     "perplexity": "tutelage.signals.text_loss:Perplexity",
     "probe-hardness": "tutelage.signals.probe_hardness:ProbeHardness",

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from tutelage.workloads import Workload
 
 EASY, MEDIUM, HARD = 0, 1, 2
-#: Shares of a class below which items are easy and above which they are hard; the paper's.
-LOW, HIGH = 0.3, 0.7
-#: Smallest gain from hard labels that a share of it is taken of.
-LEAST_GAIN = 0.02
 #: The subjects of MMLU that come at both levels of school; the paper's choice.
 SUBJECTS = ("biology", "chemistry", "computer science", "mathematics", "physics")
 TOPICS = 100
@@ -67,19 +63,17 @@ class Items:
 
 def recovered(easy: float, hard: float, base: float) -> float | None:
     """Return the share of the gain from hard labels that easy ones give; None where there is hardly such a gain."""
-    return (easy - base) / (hard - base) if hard - base >= LEAST_GAIN else None
+    from tutelage.evaluation import supervision_gap_recovered
+
+    return supervision_gap_recovered(easy, hard, base).share
 
 
 def levels(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
     """Return the level of each item by its score within its class, so that all levels hold the same classes."""
-    hardness, classes = np.asarray(scores, dtype=float), np.asarray(labels)
-    found = np.full(len(hardness), MEDIUM, dtype=np.int64)
-    for label in np.unique(classes):
-        mine = classes == label
-        low, high = np.quantile(hardness[mine], (LOW, HIGH))
-        found[mine & (hardness <= low)] = EASY
-        found[mine & (hardness >= high)] = HARD
-    return found
+    from tutelage.selection import hardness_split
+
+    split = hardness_split(scores, classes=labels)
+    return np.select([split.easy, split.hard], [EASY, HARD], MEDIUM).astype(np.int64)
 
 
 def randomised(labels: NDArray[np.int64], rate: float, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from tutelage.studies.replication import reproduced
 VERDICTS = ("holds", "does not hold", "inconclusive")
 _SCALES = ("quick", "full")
 #: Packages of instruments: what is called, and has no spec name.
-_INSTRUMENTS = ("evaluation", "forecast", "training")
+_INSTRUMENTS = ("evaluation", "forecast", "merging", "selection", "training")
 
 
 @dataclass(frozen=True)
