@@ -399,7 +399,7 @@ def test_bad_rows(tmp_path: Path, rows: list[dict], message: str) -> None:
         ({"context": 7}, "context must be >= 8, got 7"),
         ({"metric": "accuracy"}, 'metric must be loss or exact_match or rouge_l, got "accuracy"'),
         ({"report": "all"}, 'report must be none or group or task, got "all"'),
-        ({"init": "zeros"}, "init must be pretrained or random"),
+        ({"init": "zeros"}, 'init must be "pretrained" or "random"'),
         ({"vocabulary": 256}, r"vocabulary must be >= 257 \(all bytes and an end\), got 256"),
         ({"tokenizer": "words"}, 'there is no "words"'),
         ({"model": "x", "size": "tiny"}, "model brings its own size and tokenizer; leave out size"),

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tutelage.errors import DataNotFound
+from tutelage.errors import DataNotFound, did_you_mean
 from tutelage.training.folder import FILES, read_run, run_folder
 from tutelage.workloads._cache import content_key
 from tutelage.workloads._tokens import TOKENIZER_FILE, BytesCodec, PairCodec, TextCodec
@@ -19,6 +19,33 @@ if TYPE_CHECKING:
 
 #: What a tokenizer is called that comes from no other run.
 TOKENIZERS = ("bpe", "bytes")
+
+
+def check_model_and_tokenizer(settings: Any, mark: str) -> None:
+    """Check what a workload of text says of its model and tokenizer.
+
+    Args:
+        settings: The workload's, with ``model``, ``init``, ``size``, ``tokenizer`` and ``vocabulary``.
+        mark: What its tokenizer needs beside all bytes.
+
+    Raises:
+        DataNotFound: No tokenizer of that name.
+        ValueError: Settings out of range, or that exclude each other.
+    """
+    owner = type(settings).__name__
+    if settings.tokenizer not in TOKENIZERS and not Path(settings.tokenizer).expanduser().exists():
+        raise DataNotFound(
+            f'{owner}: tokenizer must be "bpe", "bytes", a run folder or a tokenizer.json, and there is no '
+            f'"{settings.tokenizer}".{did_you_mean(settings.tokenizer, TOKENIZERS)}'
+        )
+    if settings.tokenizer == "bpe" and settings.vocabulary < 257:
+        raise ValueError(f"{owner}: vocabulary must be >= 257 (all bytes and {mark}), got {settings.vocabulary}.")
+    if settings.init not in ("pretrained", "random"):
+        raise ValueError(f'{owner}: init must be "pretrained" or "random", got "{settings.init}".')
+    sizes = ("size", "tokenizer", "vocabulary")
+    own = [name for name in sizes if getattr(settings, name) != getattr(type(settings), name)]
+    if settings.model is not None and own:
+        raise ValueError(f"{owner}: model brings its own size and tokenizer; leave out {', '.join(own)}.")
 
 
 class Codec(NamedTuple):

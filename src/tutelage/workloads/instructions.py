@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tutelage.errors import ConfigError, DataNotFound, did_you_mean
+from tutelage.errors import ConfigError
 from tutelage.training.example_log import token_outcomes
 from tutelage.workloads._cache import content_key
-from tutelage.workloads._codecs import TOKENIZERS, metric_name
+from tutelage.workloads._codecs import check_model_and_tokenizer, metric_name
 from tutelage.workloads._columns import AnswerTexts, Columns
 from tutelage.workloads._protocol import EvaluationSet, Workload
 from tutelage.workloads._spec import spec_of
@@ -129,8 +129,6 @@ class Instructions:
 
     def __post_init__(self) -> None:
         """Check every argument; paths may be path objects."""
-        from pathlib import Path
-
         for name in ("data", "tokenizer", "model"):
             value = getattr(self, name)
             if value is not None:
@@ -142,20 +140,10 @@ class Instructions:
         for name, choices in (
             ("metric", ("loss", "exact_match", "rouge_l")),
             ("report", ("none", "group", "task")),
-            ("init", ("pretrained", "random")),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f'Instructions: {name} must be {" or ".join(choices)}, got "{getattr(self, name)}".')
-        if self.tokenizer not in TOKENIZERS and not Path(self.tokenizer).expanduser().exists():
-            raise DataNotFound(
-                f'Instructions: tokenizer must be "bpe", "bytes", a run folder or a tokenizer.json, and there is no '
-                f'"{self.tokenizer}".{did_you_mean(self.tokenizer, TOKENIZERS)}'
-            )
-        if self.tokenizer == "bpe" and self.vocabulary < 257:
-            raise ValueError(f"Instructions: vocabulary must be >= 257 (all bytes and an end), got {self.vocabulary}.")
-        own = [name for name in ("size", "tokenizer", "vocabulary") if getattr(self, name) != getattr(type(self), name)]
-        if self.model is not None and own:
-            raise ValueError(f"Instructions: model brings its own size and tokenizer; leave out {', '.join(own)}.")
+        check_model_and_tokenizer(self, "an end")
 
     @property
     def spec(self) -> str | None:

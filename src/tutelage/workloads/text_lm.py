@@ -11,11 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from tutelage.errors import ConfigError, DataError, DataNotFound, did_you_mean
+from tutelage.errors import ConfigError, DataError
 from tutelage.specs import parse_spec
 from tutelage.training.example_log import token_outcomes
 from tutelage.workloads._cache import content_key
-from tutelage.workloads._codecs import TOKENIZERS, Codec, codec_of, codec_of_model, metric_name, stored_pairs
+from tutelage.workloads._codecs import (
+    Codec,
+    check_model_and_tokenizer,
+    codec_of,
+    codec_of_model,
+    metric_name,
+    stored_pairs,
+)
 from tutelage.workloads._columns import Columns, WindowTexts
 from tutelage.workloads._protocol import Batch, EvaluationSet, Workload
 from tutelage.workloads._spec import spec_of
@@ -125,20 +132,9 @@ class TextLM:
                 object.__setattr__(self, name, os.fspath(value))
         if self.context < 2:
             raise ValueError(f"TextLM: context must be >= 2, got {self.context}.")
-        if self.tokenizer not in TOKENIZERS and not Path(self.tokenizer).expanduser().exists():
-            raise DataNotFound(
-                f'TextLM: tokenizer must be "bpe", "bytes", a run folder or a tokenizer.json, and there is no '
-                f'"{self.tokenizer}".{did_you_mean(self.tokenizer, TOKENIZERS)}'
-            )
-        if self.tokenizer == "bpe" and self.vocabulary < 257:
-            raise ValueError(f"TextLM: vocabulary must be >= 257 (all bytes and a separator), got {self.vocabulary}.")
-        if self.init not in ("pretrained", "random"):
-            raise ValueError(f'TextLM: init must be "pretrained" or "random", got "{self.init}".')
+        check_model_and_tokenizer(self, "a separator")
         if self.validation_windows is not None and self.validation_windows < 1:
             raise ValueError(f"TextLM: validation_windows must be >= 1 or none, got {self.validation_windows}.")
-        own = [name for name in ("size", "tokenizer", "vocabulary") if getattr(self, name) != getattr(type(self), name)]
-        if self.model is not None and own:
-            raise ValueError(f"TextLM: model brings its own size and tokenizer; leave out {', '.join(own)}.")
 
     @property
     def spec(self) -> str | None:
