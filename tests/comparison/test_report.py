@@ -417,7 +417,7 @@ def test_the_picture_is_the_same_every_time(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "fragment"),
     [
-        ("plot.gif", {}, "a picture ends in .png, .svg, .pdf"),
+        ("plot.gif", {}, "a picture ends in .svg, .png, .pdf"),
         ("plot.png", {"skip": 1.0}, "skip must be in"),
         ("plot.png", {"cell": 1}, "cells 0 to 0, got 1"),
         ("plot.png", {"metric": "nope"}, 'no curve of "nope"'),

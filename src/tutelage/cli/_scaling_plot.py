@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.errors import ConfigError
+from tutelage.pictures import new_figure, picture_path, save_picture
 
 if TYPE_CHECKING:
     from tutelage.cli._scaling_runs import ScalingData
     from tutelage.forecast.scaling import ScalingFit
 
-_ENDINGS = (".svg", ".png", ".pdf")
 _AHEAD = "#c2571a"
 
 
@@ -40,13 +39,9 @@ def plot_scaling(
     """
     import numpy as np
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
-    figure = Figure(figsize=(8, 4.8), layout="constrained", dpi=150)
+    path = picture_path(path)
+    figure = new_figure(8, 4.8)
     axes = figure.subplots()
     sizes = sorted({end.size for end in data.ends})
     place = {size: index / max(len(sizes) - 1, 1) for index, size in enumerate(sizes)}
@@ -78,7 +73,6 @@ def plot_scaling(
     axes.set(xscale="log", yscale="log", xlabel="parameters" if by == "size" else "tokens", ylabel="loss (nats)")
     for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         which("{x:.3g}")
-    axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path)
+    save_picture(figure, path)

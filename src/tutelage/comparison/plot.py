@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from tutelage.comparison._curves import Curves, thin_cell
 from tutelage.comparison._records import Cell, ComparisonResult
 from tutelage.errors import ConfigError
 from tutelage.evaluation.verdicts import counted
+from tutelage.pictures import ENDINGS, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 #: The colours of the report page on a light ground; the baseline is a dashed dark grey.
 COLOURS = ("#0067b1", "#c8500a", "#00805e", "#a8478a", "#8a6a00", "#2586bd", "#6a4fb3", "#b02a37")
 _BASELINE, _INK, _SOFT, _LINE = "#3a3936", "#1d1c1a", "#5d5a55", "#e3e0da"
-_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def plot_comparison(
@@ -50,15 +49,12 @@ def plot_comparison(
         ValueError: ``skip`` outside [0, 1).
         StorageFull: No space is left.
     """
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from tutelage.training.storage import write_atomically
-
     path = Path(path)
-    if path.suffix not in _SUFFIXES:
-        raise ConfigError(f"{path}: a picture ends in {', '.join(_SUFFIXES)}.")
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"{path}: a picture ends in {', '.join(ENDINGS)}.")
     if not 0 <= skip < 1:
         raise ValueError(f"plot_comparison: skip must be in [0, 1), got {skip}.")
     if not 0 <= cell < len(result.cells):
@@ -83,12 +79,7 @@ def plot_comparison(
     rate.set_xlabel("updates", color=_SOFT)
     main.legend(frameon=False, fontsize=8, labelcolor=_INK)
     _forest(figure.add_subplot(grid[:, 1]), result, shown, look)
-    buffer = io.BytesIO()
-    # Without a date and with fixed ids, an unchanged comparison gives an unchanged file.
-    with matplotlib.rc_context({"svg.hashsalt": "tutelage", "svg.fonttype": "none"}):
-        metadata: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata[path.suffix])
-    write_atomically(path, buffer.getvalue())
+    save_picture(figure, path)
     return path
 
 

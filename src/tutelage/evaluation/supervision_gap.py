@@ -110,15 +110,15 @@ def supervision_gap_recovered(
             f"supervision_gap_recovered: base must be a number or have the shape of easy, {trained[0].shape}, or one "
             f"value an item, got {untrained.shape}."
         )
-    means = [float(values.mean()) for values in (*trained, untrained)]
-    gain, gap = means[0] - means[2], means[1] - means[2]
+    taught, most, least = (float(values.mean()) for values in (*trained, untrained))
+    gap = most - least
     if gap < min_gap:
-        return SupervisionGap(None, None, None, *means, confidence)
+        return SupervisionGap(None, None, None, taught, most, least, confidence)
     low, high = None, None
     if trained[0].ndim:
         tables = [np.atleast_2d(values - untrained) for values in trained]
         low, high = _interval(tables[0], tables[1], draws, confidence, seed)
-    return SupervisionGap(gain / gap, low, high, *means, confidence)
+    return SupervisionGap((taught - least) / gap, low, high, taught, most, least, confidence)
 
 
 def _results(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from tutelage.errors import ConfigError
 from tutelage.forecast._checkpoint_table import Checkpoints, Table, read_table
 from tutelage.forecast.checkpoint_prediction import TaskPrediction
+from tutelage.pictures import COLOURS, new_figure, picture_path, save_picture
 
-_ENDINGS = (".svg", ".png", ".pdf")
-_COLOURS = ("#0067b1", "#c8500a", "#00805e", "#a8478a", "#8a6a00", "#6a4fb3", "#b02a37")
 _COLUMNS = 4
 
 
@@ -26,35 +24,28 @@ def plot_checkpoints(table: Table | Checkpoints, path: str | Path, *, prediction
         ConfigError: Another ending, or a folder that does not exist.
         DataError: A table that cannot be used; names the row.
     """
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
+    path = picture_path(path)
     read = read_table(table)
     order = {domain: place for place, domain in enumerate(dict.fromkeys(read.domains[task] for task in read.chance))}
     tasks = sorted(read.chance, key=lambda task: order[read.domains[task]])
     columns = min(_COLUMNS, len(tasks))
     rows = math.ceil(len(tasks) / columns)
-    figure = Figure(figsize=(3 * columns, 2.3 * rows), layout="constrained", dpi=150)
+    figure = new_figure(3 * columns, 2.3 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
     for panel, task in zip(panels, tasks, strict=False):
         panel.axhline(read.chance[task], color="#8a8f98", linewidth=0.8, linestyle=":")
         for place, (run, series) in enumerate(read.series.items()):
             if task in series:
-                colour = _COLOURS[place % len(_COLOURS)]
+                colour = COLOURS[place % len(COLOURS)]
                 panel.plot(series[task].tokens, series[task].scores, color=colour, linewidth=1.2, label=run)
         if prediction is not None and prediction.target == task:
             panel.plot(prediction.tokens, prediction.predicted, color="black", linestyle="--", label="predicted")
         panel.set_title(f"{task} ({read.domains[task]})", fontsize=9)
         panel.set_ylim(-0.03, 1.03)
-        panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[len(tasks) :]:
         panel.set_visible(False)
     figure.supxlabel("tokens", fontsize=9)
     figure.supylabel("score", fontsize=9)
     handles = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
-    figure.savefig(path)
+    save_picture(figure, path)

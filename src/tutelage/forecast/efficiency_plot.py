@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.errors import ConfigError
 from tutelage.forecast.efficiency_report import EfficiencyReport
+from tutelage.pictures import COLOURS, new_figure, picture_path, save_picture
 
-_ENDINGS = (".svg", ".png", ".pdf")
-_COLOURS = ("#3a3936", "#0067b1", "#c8500a", "#00805e", "#a8478a", "#8a6a00", "#6a4fb3", "#b02a37")
+_COLOURS = ("#3a3936", *COLOURS)
 
 
 def plot_efficiency(found: EfficiencyReport, path: str | Path) -> None:
@@ -21,14 +20,8 @@ def plot_efficiency(found: EfficiencyReport, path: str | Path) -> None:
     Raises:
         ConfigError: Another ending, or a folder that does not exist.
     """
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
-    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
+    path = picture_path(path)
+    figure = new_figure()
     axes = figure.subplots()
     for place, (name, curve) in enumerate(found.curves.items()):
         colour, reached = _COLOURS[place % len(_COLOURS)], None
@@ -46,6 +39,5 @@ def plot_efficiency(found: EfficiencyReport, path: str | Path) -> None:
     axes.set(xscale="log", xlabel="training examples", ylabel="score")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    save_picture(figure, path)

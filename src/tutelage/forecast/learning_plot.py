@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tutelage.errors import ConfigError
 from tutelage.forecast.learning_bayes import LearningPosterior
 from tutelage.forecast.learning_curve import LearningCurve
+from tutelage.pictures import COLOURS, new_figure, picture_path, save_picture
 
-_ENDINGS = (".svg", ".png", ".pdf")
-_COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#8a3ffc", "#7a6a00", "#b02a37")
 #: How many times the largest size the picture reaches, where no size to forecast reaches further.
 _AHEAD = 10.0
 
@@ -39,18 +37,12 @@ def plot_learning(
     Raises:
         ConfigError: Another ending, or a folder that does not exist.
     """
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
-    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
+    path = picture_path(path)
+    figure = new_figure()
     axes = figure.subplots()
     drawn: Mapping[str, LearningCurve | LearningPosterior] = {**curves}
     for place, (name, curve) in enumerate(drawn.items()):
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = COLOURS[place % len(COLOURS)]
         sizes, scores = points[name]
         label = name.replace("$", r"\$") or "measured"
         axes.plot(sizes, scores, "o", color=colour, markersize=3.5, label=label)
@@ -65,6 +57,5 @@ def plot_learning(
     for target in targets:
         axes.axhline(target, color="black", linewidth=0.8, linestyle="--")
     axes.set(xlabel="training size", ylabel="score", xscale="log")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    save_picture(figure, path)

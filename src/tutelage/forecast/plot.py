@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tutelage.errors import ConfigError
 from tutelage.forecast.curve import LossCurve
 from tutelage.forecast.forecaster import CurveForecast
+from tutelage.pictures import new_figure, picture_path, save_picture
 
-_ENDINGS = (".svg", ".png", ".pdf")
 _SEEN, _FITTED, _AHEAD = "#8a8f98", "#1f5fa8", "#c2571a"
 
 
@@ -29,14 +28,8 @@ def plot_forecast(
     Raises:
         ConfigError: Another ending, or a folder that does not exist.
     """
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
-    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
+    path = picture_path(path)
+    figure = new_figure()
     axes = figure.subplots()
     lows, highs = [float(found.low.min())], [float(found.high.max())]
     for place, curve in enumerate(observed or found.fit.curves):
@@ -57,6 +50,5 @@ def plot_forecast(
     axes.plot(found.steps, found.mean, color=_AHEAD, linewidth=1.8, label=f"forecast ({found.fit.name})")
     edge = 0.05 * (max(highs) - min(lows))
     axes.set(xlabel="updates", ylabel="loss (nats)", ylim=(min(lows) - edge, max(highs) + edge))
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    save_picture(figure, path)

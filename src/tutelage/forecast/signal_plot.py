@@ -8,9 +8,7 @@ from pathlib import Path
 
 from tutelage.errors import ConfigError
 from tutelage.forecast._signal_runs import SignalRun, by_batch
-
-_ENDINGS = (".svg", ".png", ".pdf")
-_COLOURS = ("#0067b1", "#c8500a", "#00805e", "#a8478a", "#8a6a00", "#6a4fb3", "#b02a37")
+from tutelage.pictures import COLOURS, new_figure, picture_path, save_picture
 
 
 def plot_signals(
@@ -33,17 +31,11 @@ def plot_signals(
     Raises:
         ConfigError: Another ending, a folder that does not exist, or nothing to draw.
     """
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ConfigError(f"--plot {path}: the name must end in {', '.join(_ENDINGS)}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}.")
+    path = picture_path(path)
     drawn = [run for run in runs if run.final is not None]
     if not drawn:
         raise ConfigError(f"--plot {path}: no run has a final result yet; there is nothing to draw.")
-    figure = Figure(figsize=(4.5 * len(signals), 4.2), layout="constrained", dpi=150)
+    figure = new_figure(4.5 * len(signals), 4.2)
     panels = figure.subplots(1, len(signals), squeeze=False, sharey=True)[0]
     for panel, signal in zip(panels, signals, strict=True):
         for colour, (batch, places) in enumerate(by_batch(drawn).items()):
@@ -55,10 +47,9 @@ def plot_signals(
                 ]
                 label = f"batch {batch}" + (", stopped" if wanted else "")
                 if points:
-                    shown = _COLOURS[colour % len(_COLOURS)]
+                    shown = COLOURS[colour % len(COLOURS)]
                     panel.scatter(*zip(*points, strict=True), color=shown, marker=mark, label=label)
         panel.set_xlabel(f"{signal} at {at:g} of the run")
-        panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"final result ({'lower' if drawn[0].lower_is_better else 'higher'} is better)")
     panels[-1].legend(frameon=False)
-    figure.savefig(path)
+    save_picture(figure, path)
