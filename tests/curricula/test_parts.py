@@ -198,6 +198,14 @@ def test_cyclical_weights_of_the_card() -> None:
     np.testing.assert_allclose(Cyclical(favour="exponential").weights(0, losses), exponential / exponential.sum())
 
 
+def test_losses_of_zero_are_floored_on_either_side() -> None:
+    """Models that are sure give losses of exactly 0; such examples are drawn rarely, and can still be drawn."""
+    losses = np.array([0.0, 1.0])
+    assert Cyclical(favour="hard").weights(0.0, losses)[0] == pytest.approx(1e-6, rel=1e-4)
+    assert Cyclical(favour="easy").weights(0.0, losses)[1] == pytest.approx(1e-6, rel=1e-4)
+    assert sorted(example_stream("cyclical:favour=hard,start=1.0", losses, num_samples=2, seed=0).take(0, 2)) == [0, 1]
+
+
 def test_cyclical_episodes_draw_without_replacement_and_shuffled() -> None:
     losses = np.linspace(0.1, 5, 40)
     part = Cyclical()

@@ -111,8 +111,8 @@ class Cyclical:
 
     **Formula**: episode ``e`` draws ``floor(n S_e)`` examples without replacement with probabilities ``q`` and trains
     on them shuffled. ``S`` is :func:`cycle_sizes` (or another ``shape``), for a budget of the whole run. From losses
-    ``l``: ``q_i`` proportional to ``1 / max(l_i, floor)`` (``"easy"``), ``l_i`` (``"hard"``), ``1`` (``"random"``) or
-    ``rate exp(-rate l_i)`` (``"exponential"``).
+    ``l``: ``q_i`` proportional to ``1 / max(l_i, floor)`` (``"easy"``), ``max(l_i, floor)`` (``"hard"``), ``1``
+    (``"random"``) or ``rate exp(-rate l_i)`` (``"exponential"``).
 
     Args:
         start: Smallest share, in (0, ``end``].
@@ -121,7 +121,7 @@ class Cyclical:
         shape: ``"cycle"``, ``"sharp"`` (falls at once), ``"up"`` or ``"down"`` (once).
         favour: Which examples are drawn more often.
         rate: Of ``"exponential"``, > 0; the paper tries 0.25, 0.5 and 5.
-        floor: Lowest loss, > 0: a few losses near 0 would take all the weight.
+        floor: Lowest loss, > 0: a few losses near 0 would take all the weight, or have none.
         by: Column or signal of the losses, >= 0. In a recipe, ``loss`` is the losses of a short plain run that is made
             for it outside of the budget, and ``run:FOLDER`` those of a run of your own.
 
@@ -129,8 +129,7 @@ class Cyclical:
         ``weights(progress, scores)``: ``q``, summing to 1, float64 ``(n,)``. ``sizes(budget)``: the shares.
 
     Raises:
-        ValueError: An argument outside its range; a negative or NaN loss; from a sampler, more examples in an episode
-            than have a weight.
+        ValueError: An argument outside its range; a negative or NaN loss.
 
     Example:
         >>> Cyclical().weights(0.0, np.array([0.1, 0.2, 0.5, 2.0])).round(6)
@@ -215,13 +214,10 @@ class Cyclical:
         found = np.empty(len(losses), dtype=np.float32 if len(losses) > 1 << 20 else np.float64)
         for start in range(0, len(losses), _BLOCK):
             piece = losses[start : start + _BLOCK].astype(np.float64)
-            if self.favour == "easy":
-                logs = -np.log(np.maximum(piece, self.floor))
+            if self.favour in ("easy", "hard"):
+                logs = np.log(np.maximum(piece, self.floor)) * (1 if self.favour == "hard" else -1)
             elif self.favour == "exponential":
                 logs = -self.rate * piece
-            elif self.favour == "hard":
-                with np.errstate(divide="ignore"):
-                    logs = np.log(piece)
             else:
                 logs = np.zeros(len(piece))
             found[start : start + _BLOCK] = logs
@@ -230,7 +226,5 @@ class Cyclical:
     def weights(self, progress: float, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probability of each example, shape ``(n,)``."""
         logs = self.log_weights(progress, scores).astype(np.float64)
-        if logs.max() == -np.inf:
-            raise ValueError("Cyclical: weights must not all be 0; every loss is 0.")
         found = np.exp(logs - logs.max())
         return np.asarray(found / found.sum())
