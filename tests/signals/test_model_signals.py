@@ -13,6 +13,7 @@ import torch
 
 from tutelage import signals
 from tutelage.models import Decoder, DecoderConfig
+from tutelage.registry import find
 from tutelage.signals._protocol import DIRECTIONS, Signal, key_of, spec_of
 
 TEXTS = ["The cat sat on the mat.", "Explain gravitation, please.", "x", "one two one two one", "x"]
@@ -58,7 +59,7 @@ def model() -> signals.LanguageModel:
 
 
 def make(spec: str, model: Any) -> Any:
-    part = signals.find("signals", spec.partition(":")[0]).load()
+    part = find("signals", spec.partition(":")[0]).load()
     needed = {item.name for item in dataclasses.fields(part)}
     given = {name: value for name, value in (("model", model), ("encoder", by_letters)) if name in needed}
     return signals.from_spec(spec, **given)
