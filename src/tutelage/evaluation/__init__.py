@@ -6,6 +6,7 @@ from tutelage.evaluation.bradley_terry import BradleyTerry, bradley_terry
 from tutelage.evaluation.combined import CombinedDifference, combine_workloads
 from tutelage.evaluation.forgetting import ForgettingReport
 from tutelage.evaluation.multiplicity import holm
+from tutelage.evaluation.pass_at_k import pass_at_k
 from tutelage.evaluation.position_map import PositionMap, position_map
 from tutelage.evaluation.power import detectable_effect, sd_interval, seeds_needed
 from tutelage.evaluation.relative import relative_gains
@@ -17,6 +18,8 @@ from tutelage.evaluation.significance import (
     paired_difference,
     sign_flip_p_value,
 )
+from tutelage.evaluation.skill_matrix import SkillMatrix, skill_matrix
+from tutelage.evaluation.style_bias import StyleBias, style_bias
 from tutelage.evaluation.supervision_gap import SupervisionGap, supervision_gap_recovered
 from tutelage.evaluation.verdicts import Judgement, Verdict, verdict
 
@@ -28,6 +31,8 @@ __all__ = [
     "MeanInterval",
     "PairedDifference",
     "PositionMap",
+    "SkillMatrix",
+    "StyleBias",
     "SupervisionGap",
     "Verdict",
     "bradley_terry",
@@ -36,12 +41,15 @@ __all__ = [
     "holm",
     "mean_interval",
     "paired_difference",
+    "pass_at_k",
     "position_map",
     "relative_gains",
     "rouge_l",
     "sd_interval",
     "seeds_needed",
     "sign_flip_p_value",
+    "skill_matrix",
+    "style_bias",
     "supervision_gap_recovered",
     "verdict",
 ]
