@@ -20,6 +20,7 @@ from tutelage.selection.gumbel import Gumbel
 from tutelage.selection.hardness_split import HardnessSplit, hardness_split
 from tutelage.selection.mixture import Mixed, Mixture
 from tutelage.selection.near_duplicates import NearDuplicates
+from tutelage.selection.size_search import SizeSearch, search_size
 from tutelage.selection.threshold import Threshold
 from tutelage.selection.top import Top
 from tutelage.selection.variation import Grades, Variation, select_by_category
@@ -36,12 +37,14 @@ __all__ = [
     "Mixture",
     "NearDuplicates",
     "Selection",
+    "SizeSearch",
     "Threshold",
     "Top",
     "Variation",
     "from_spec",
     "hardness_split",
     "names",
+    "search_size",
     "select_by_category",
 ]
 
