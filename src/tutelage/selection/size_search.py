@@ -45,14 +45,14 @@ def search_size(
     Use it after ranking data, by :class:`tutelage.signals.InstructMining` or any other signal: few of the best may do
     better than many.
 
-    **Formula**: the loss is searched over ``u = ln n`` between ``ln low`` and ``ln high``, whose ends are measured first.
-    With ``golden``, the section ``[a, b]`` is cut at ``b - g (b - a)`` and ``a + g (b - a)``, ``g = (sqrt(5) - 1) / 2``,
-    and the part beyond the worse cut is left out, one run each time, until no whole number lies between or all trials
-    are spent. With ``grid``, ``trials`` numbers are measured, evenly spaced in ``u``.
+    **Formula**: the loss is searched over ``u = ln n`` between ``ln low`` and ``ln high``, whose ends come first. With
+    ``golden``, the section ``[a, b]`` is cut at ``b - g (b - a)`` and ``a + g (b - a)``, ``g = (sqrt(5) - 1) / 2``, and
+    the part beyond the worse cut is left out, one run each time, until no whole number lies between or all trials are
+    spent. With ``grid``, ``trials`` numbers are measured, evenly spaced in ``u``.
 
     Args:
-        loss_of: Trains on the first ``n`` examples of the ranking, in the same way for every ``n``, and returns the loss
-            on held-out data. One that is not finite counts as infinite.
+        loss_of: Trains on the first ``n`` examples of the ranking, in the same way for every ``n``, and returns the
+            loss on held-out data. One that is not finite counts as infinite.
         low: Fewest examples, >= 1.
         high: Most examples, > ``low``.
         trials: Runs at most, those in ``known`` included, >= 4.
