@@ -33,6 +33,7 @@ recipes = st.builds(
     ("peak=3e-4;batch_size=64;accumulate=2;clip=0.5",
      Recipe(peak=3e-4, batch_size=64, accumulate=2, clip=0.5)),
     ("uba: phi = 5, warmup = 0.1", Recipe(schedule="uba:phi=5,warmup=0.1")),
+    ("top : share = 0.5, by = run:my runs/one", Recipe(selection="top:share=0.5,by=run:my runs/one")),
     ("constant@300steps + linear: final=0", Recipe(schedule="constant@300steps+linear:final=0")),
     ("peak=none;batch_size=none", Recipe()),
 ])  # fmt: skip

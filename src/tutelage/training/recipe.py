@@ -112,8 +112,7 @@ class Recipe:
                         f'recipe: no setting "{slot}".{did_you_mean(slot, _SETTINGS)} It takes: {", ".join(_SETTINGS)}.'
                     )
             else:
-                # One spelling for one recipe: spaces mean nothing in a spec.
-                slot, content = _slot_of(piece), "".join(piece.split())
+                slot, content = _slot_of(piece), _closed_up(piece)
             if slot in chosen:
                 raise ConfigError(f'recipe "{text}": {slot} is given twice, "{chosen[slot]}" and "{content}".')
             chosen[slot] = content
@@ -217,6 +216,11 @@ def _pieces(text: str) -> list[str]:
     return [piece for part in re.split(rf";|\+(?=\s*(?:{named})\s*(?:[:;+]|$))", text) if (piece := part.strip())]
 
 
+def _closed_up(spec: str) -> str:
+    """Return the one spelling of a spec: spaces beside its signs mean nothing, those inside a file's name stay."""
+    return re.sub(r"\s*([:,=/+@])\s*", r"\1", spec.strip())
+
+
 def _slot_of(piece: str) -> str:
     name = piece.partition(":")[0].partition("@")[0].strip()
     known = list(entries("schedules"))
@@ -224,7 +228,7 @@ def _slot_of(piece: str) -> str:
         return "schedule"
     for slot, family in _FAMILIES.items():
         if name in entries(family):
-            spec = "".join(piece.split())
+            spec = _closed_up(piece)
             build_named(family, split_by(spec)[0] if slot == "selection" else spec)
             return slot
         known += entries(family)
