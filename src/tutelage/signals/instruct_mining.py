@@ -75,7 +75,9 @@ class InstructMining:
         The fitted rule explained half of the variance of log loss over the authors' runs (R^2 0.522, v3). Selecting
         single rows by it rewards outliers (a large ``knn_6`` may be garbage), and single coefficients mean nothing: in
         v3 more understandable data raise the loss, for the three ratings go together. Reward scales and tokenizers
-        differ between models, neighbours are nearer in larger pools.
+        differ between models, neighbours are nearer in larger pools. In our study (68) a rule fitted to 30 runs ranked
+        further mixtures with a correlation of 0.9, but its best rows were short answers of few tasks, far worse than
+        random ones; its best rows of every task (``balanced`` with ``temperature=0``) were far better than random.
 
     Relations:
         Like the forecasts of :mod:`tutelage.forecast`, but from data instead of curves.
