@@ -40,8 +40,8 @@ def test_the_examples_run(run):
             program, *words = shlex.split(line)
             assert program == "tutelage"
             # A study takes minutes (tests/studies runs a small one); the logs to score are tests/evaluation's to make,
-            # the grid of runs to fit that of test_fit_power, the files to forecast those of test_forecast*.
-            if name in ("study", "score-submissions", "fit-power") or name.startswith("forecast "):
+            # the runs to fit those of test_fit_power and test_fit_rule, the files to forecast those of test_forecast*.
+            if name in ("study", "score-submissions", "fit-power", "fit-rule") or name.startswith("forecast "):
                 continue
             outcome = run(*words)
             assert outcome.code == 0, f"{line}\n{outcome.err}"

@@ -19,6 +19,7 @@ from tutelage.cli import forecast_learning as forecast_learning  # isort: skip
 from tutelage.cli import forecast_scaling as forecast_scaling  # isort: skip
 from tutelage.cli import catalogue as catalogue  # isort: skip
 from tutelage.cli import scoring_data as scoring_data  # isort: skip
+from tutelage.cli import fitting_rule as fitting_rule  # isort: skip
 from tutelage.cli import selecting as selecting  # isort: skip
 from tutelage.cli import merging as merging  # isort: skip
 from tutelage.cli import scoring as scoring  # isort: skip

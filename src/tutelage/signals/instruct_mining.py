@@ -69,7 +69,8 @@ class InstructMining:
         1.341259
 
     Use with:
-        :func:`instruction_indicators` for the columns; ``tutelage score rows.jsonl --signal instruct-mining:rule=v1``.
+        :func:`instruction_indicators` for the columns; ``tutelage score rows.jsonl --signal instruct-mining:rule=v1``;
+        ``tutelage fit-rule runs.csv --out rule.json`` to refit the rule.
 
     Helps / does not help:
         The fitted rule explained half of the variance of log loss over the authors' runs (R^2 0.522, v3). Selecting
