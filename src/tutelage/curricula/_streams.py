@@ -161,9 +161,11 @@ def changes(looks: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.int64]
 def ranking_of(scores: NDArray[Any], first: str, seed: int, counts: NDArray[np.int64] | None = None) -> Ranking:
     """Return examples by rank: easy, hard or random ones first; equal scores in random order."""
     ties = derive_seed(seed, "ties")
+    # Stages wait for a slab in the midst of an epoch: half of one keeps the wait short.
+    slab = SLAB if counts is None else SLAB // 2
     if first == "random":
-        return Ranking(scores, ties=ties, keys=lambda examples: random_bits(examples, ties), counts=counts)
-    return Ranking(scores, descending=first == "hard", ties=ties, counts=counts)
+        return Ranking(scores, ties=ties, keys=lambda examples: random_bits(examples, ties), counts=counts, slab=slab)
+    return Ranking(scores, descending=first == "hard", ties=ties, counts=counts, slab=slab)
 
 
 def admitted_count(part: Any, progress: float, ranking: Ranking) -> int:
