@@ -29,6 +29,7 @@ from tutelage.curricula.cyclical import Cyclical, cycle_sizes, geometric_sizes, 
 from tutelage.curricula.ease_weighting import EaseWeighting, linear_reweight, pairwise_ease, pointwise_ease
 from tutelage.curricula.gaussian_window import GaussianWindow
 from tutelage.curricula.objective import ObjectiveCurriculum
+from tutelage.curricula.ordered_examples import OrderedExamples
 from tutelage.curricula.orders import (
     HumanOrder,
     blocked,
@@ -42,7 +43,7 @@ from tutelage.curricula.orders import (
 from tutelage.curricula.paced import Paced
 from tutelage.curricula.pacing import Pacing, pacing
 from tutelage.curricula.percentile_pacing import PercentilePacing
-from tutelage.curricula.phases import OrderedExamples, Phased, phased, stacked
+from tutelage.curricula.phases import Phased, phased, stacked
 from tutelage.curricula.quality import Quality
 from tutelage.curricula.rank_order import RankOrder
 from tutelage.curricula.replay import Replay, ReplayMixer

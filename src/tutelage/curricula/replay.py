@@ -6,30 +6,20 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.curricula.ordered_examples import Examples, OrderedExamples
 from tutelage.errors import ConfigError
 from tutelage.permutations import Permutations
 from tutelage.shares import count_before, exact_share
 from tutelage.specs import field_types, spell
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 Order = Literal["shuffle", "original"]
-
-
-class Examples(Protocol[T_co]):
-    """A map-style data set: PyTorch's, ``datasets``', a list."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-
-    def __getitem__(self, index: int, /) -> T_co:
-        """Return an example."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -191,7 +181,7 @@ class ReplayOrder:
         return found
 
 
-class ReplayMixer(Generic[T]):
+class ReplayMixer(OrderedExamples[T]):
     """:class:`Replay` for loops of your own: a map-style data set of new examples, a fixed share replaced by old ones.
 
     It is mixed already: read it in order (PyTorch's ``DataLoader`` without ``shuffle``).
@@ -249,22 +239,21 @@ class ReplayMixer(Generic[T]):
         repeat: bool = False,
     ) -> None:
         self.replay = Replay(alpha=alpha, order=order, repeat=repeat)
-        self.new, self.old, self.seed = new, old, seed
-        self.total = len(new) if total is None else total
+        total = len(new) if total is None else total
         if not len(new):
             raise ValueError("ReplayMixer: new must hold at least one example, got none.")
-        if self.total < 1:
-            raise ValueError(f"ReplayMixer: total must be >= 1, got {self.total}.")
-        fresh, again = self.replay.counts(self.total)
+        if total < 1:
+            raise ValueError(f"ReplayMixer: total must be >= 1, got {total}.")
+        fresh, again = self.replay.counts(total)
         if again and not len(old):
             raise ValueError("ReplayMixer: old must hold at least one example, got none.")
         for name, needed, there in (("new", fresh, len(new)), ("old", again, len(old))):
             if needed > there and not repeat:
                 raise ConfigError(
-                    f"ReplayMixer: alpha={alpha:g} of {self.total} examples needs {needed} {name} ones, and there are "
+                    f"ReplayMixer: alpha={alpha:g} of {total} examples needs {needed} {name} ones, and there are "
                     f"{there}; lower total or alpha, or allow them to come round again with repeat=True."
                 )
-        self._order = ReplayOrder(self.replay, len(new), len(old), 1, seed)
+        super().__init__([new, old], total, ReplayOrder(self.replay, len(new), len(old), 1, seed).at)
         self.position = 0
 
     @property
@@ -277,23 +266,6 @@ class ReplayMixer(Generic[T]):
         """Return the examples before ``place`` by source."""
         fresh, again = self.replay.counts(min(place, self.total))
         return {"new": fresh, "old": again}
-
-    def __len__(self) -> int:
-        """Return the number of examples in the mix."""
-        return self.total
-
-    def __getitem__(self, place: int) -> T:
-        """Return the example at ``place``; negative places count from the end."""
-        return self.__getitems__([place])[0]
-
-    def __getitems__(self, places: Sequence[int]) -> list[T]:
-        """Return the examples at ``places``, which PyTorch's loaders ask for a batch at a time."""
-        wanted = np.asarray(places, dtype=np.int64)
-        if wanted.size and (wanted.min() < -self.total or wanted.max() >= self.total):
-            raise IndexError(f"ReplayMixer: places must be below {self.total}, got {list(places)}.")
-        indices = self._order.at(np.where(wanted < 0, wanted + self.total, wanted)).tolist()
-        size = len(self.new)
-        return [self.new[index] if index < size else self.old[index - size] for index in indices]
 
     def __iter__(self) -> Iterator[T]:
         """Go on from ``position`` to the end, and begin anew after it."""
