@@ -1,7 +1,7 @@
 """Write the pages that are read off the code and the stored results; nothing in them is typed.
 
 python docs/generate.py            write docs/cards/, docs/parts.md, docs/status.md, docs/reference.md,
-                            docs/benchmarks.md, README.md (its table)
+                            docs/benchmarks.md, docs/studies.md, README.md (its table)
 python docs/generate.py --check    change nothing; exit 1 and name the files that are stale
 """
 
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measured import benchmarks_page, verdict_table
+from measured import benchmarks_page, studies_page, verdict_table
 
 from tutelage.cards import SECTIONS, Card, read_card, split_items
 from tutelage.registry import FAMILIES
@@ -218,6 +218,8 @@ def pages() -> Iterator[tuple[Path, Callable[[], str]]]:
     yield Path("reference.md"), reference_page
     note = NOTE.format(source="docs/measured.py and benchmarks/results")
     yield Path("benchmarks.md"), lambda: note + benchmarks_page()
+    studies_note = NOTE.format(source="the study files and their stored results")
+    yield Path("studies.md"), lambda: studies_note + studies_page(status_rows())
     yield Path("../README.md"), readme
 
 

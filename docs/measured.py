@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tutelage.studies import StatusRow
+from tutelage.studies.carry_out import stored_result
 from tutelage.studies.status import VERDICTS
+from tutelage.studies.study import SCALES, Claim, study_entries
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 OURS, PEER, LITGPT, PLAIN = "tutelage Decoder", "transformers GPT2LMHeadModel", "litgpt GPT", "plain PyTorch, heap kept"
@@ -66,6 +69,46 @@ def verdict_table(rows: Sequence[StatusRow]) -> str:
     counts += [sum(row.verdict == verdict for row in measured) for verdict in VERDICTS]
     shares = [f" ({count / len(measured):.0%})" if measured and index > 2 else "" for index, count in enumerate(counts)]
     return _rows(header, [[f"{count}{share}" for count, share in zip(counts, shares, strict=True)]])
+
+
+def studies_page(rows: Sequence[StatusRow]) -> str:
+    """Return the page on what each study claimed and measured."""
+    again = {row.paper.number: row.reproduced for row in rows}
+    text = (
+        "# What was measured\n\n"
+        "Claim, margin and rule of each study are in its file (`src/tutelage/studies`) before anything is measured. An "
+        "effect counts in favour of the claim; it *holds* where its 95 % interval lies above 0 and it reaches the "
+        "margin, *does not hold* where the interval lies below the margin, and is *inconclusive* else. Of each paper "
+        "the first claim is the headline. `tutelage studies 68` prints one of these in full, `tutelage study 68` "
+        "measures it on your machine.\n"
+    )
+    for number, entry in study_entries().items():
+        found = {scale: result for scale in SCALES if (result := stored_result(entry, scale)) is not None}
+        if not found:
+            continue
+        study, paper = entry.load(), entry.paper
+        question = (inspect.getdoc(inspect.getmodule(study.measure)) or "").split("\n\n")[0].partition(": ")[2]
+        text += f"\n## {number}: {paper.name}\n\n{question[:1].upper()}{question[1:]}\n\n"
+        text += f"[{paper.title}]({paper.url}) · `{entry.module}.py`"
+        seeds = ", ".join(f"{len(result['seeds'])} seeds at {scale}" for scale, result in found.items())
+        text += f" · {seeds} · again on other seeds: {again[number]}\n\n"
+        lines = []
+        for name, claim in study.claims.items():
+            results = [result["findings"].get(name) for result in found.values()]
+            lines.append([claim.sentence, *(_finding(claim, one) for one in results)])
+        text += _rows(["claim", *found], lines) + f"\nLimits: {study.limits}\n"
+    return text
+
+
+def _finding(claim: Claim, found: Mapping[str, Any] | None) -> str:
+    """Return verdict and effect, its unit said once."""
+    if found is None:
+        return ""
+    scale, unit = (1.0, f" {claim.unit}") if claim.unit else (100.0, " %")
+    text = f"*{found['verdict']}*: {scale * found['effect']:+.3g}{unit}"
+    if found["low"] is not None and found["high"] is not None:
+        text += f" ({scale * found['low']:+.3g} to {scale * found['high']:+.3g})"
+    return text
 
 
 def _costs() -> list[list[str]]:

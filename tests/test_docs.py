@@ -20,7 +20,7 @@ from tutelage.registry import FAMILIES, PartEntry, entries
 from tutelage.studies.status import own_parts
 
 PARTS = [pytest.param(entry, id=f"{entry.family}:{entry.name}") for entry in own_parts()]
-GENERATED = ("parts.md", "status.md", "reference.md", "benchmarks.md", "cards")
+GENERATED = ("parts.md", "status.md", "studies.md", "reference.md", "benchmarks.md", "cards")
 PUBLIC = ["tutelage", *(f"tutelage.{name}" for name in (*FAMILIES, "training", "comparison", "studies"))]
 
 

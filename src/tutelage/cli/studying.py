@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,13 +23,22 @@ from tutelage.cli._shared import (
 )
 from tutelage.errors import ConfigError
 
+if TYPE_CHECKING:
+    from tutelage.studies.study import StudyEntry
 
-@app.command(epilog=examples("tutelage studies", "tutelage studies --json"))
-def studies(json_output: Json = False) -> None:
-    """List the studies: claim, scales, and the stored verdict."""
+
+@app.command(epilog=examples("tutelage studies", "tutelage studies instruction-mining", "tutelage studies 68 --json"))
+def studies(
+    key: Annotated[str | None, typer.Argument(help="Number or slug of a paper: its stored results in full.")] = None,
+    json_output: Json = False,
+) -> None:
+    """List the studies: claim, scales, and the stored verdict. Of one paper: every claim, and what was measured."""
     from tutelage.studies.status import status_rows
-    from tutelage.studies.study import study_entries
+    from tutelage.studies.study import find_study, study_entries
 
+    if key is not None:
+        _show_stored(find_study(key), json_output)
+        return
     stored = {row.paper.number: row for row in status_rows()}
     rows = []
     for number, entry in study_entries().items():
@@ -99,9 +109,7 @@ def study(
         print_json({**asdict(found), "agrees_with_stored": agrees, "folder": str(folder)})
         return
     print_text(f"Paper {entry.paper.number}, {entry.paper.name}: {entry.paper.title}")
-    for check in found.exact:
-        word = "holds" if check["holds"] else "FAILS"
-        print_text(f"Exact: {check['name']}: {check['value']:.9g}, expected {check['expected']:.9g}: {word}")
+    _show_exact(found.exact)
     for name, finding in found.findings.items():
         print_text(f"Claim: {finding.claim}\nMeasured at scale {scale}: {finding.sentence}")
         if agrees is not None and stored is not None and name in stored["findings"]:
@@ -111,3 +119,38 @@ def study(
         print_text(f"Note: {note}")
     print_text(f"Limits: {entry.load().limits}")
     print_text(f"All of it: {folder / 'study.json'}")
+
+
+def _show_exact(checks: Sequence[Mapping[str, Any]]) -> None:
+    for check in checks:
+        word = "holds" if check["holds"] else "FAILS"
+        print_text(f"Exact: {check['name']}: {check['value']:.9g}, expected {check['expected']:.9g}: {word}")
+
+
+def _show_stored(entry: StudyEntry, json_output: bool) -> None:
+    """Print what is stored of a study, at every scale."""
+    from tutelage.studies.carry_out import stored_result
+    from tutelage.studies.study import SCALES
+
+    found = {scale: result for scale in SCALES if (result := stored_result(entry, scale)) is not None}
+    if not found:
+        raise ConfigError(
+            f"Nothing is stored of the study of paper {entry.paper.number}; run tutelage study {entry.paper.number}."
+        )
+    if json_output:
+        print_json({"paper": entry.paper.number, "slug": entry.paper.slug, "stored": found})
+        return
+    print_text(f"Paper {entry.paper.number}, {entry.paper.name}: {entry.paper.title}")
+    _show_exact([*found.values()][-1]["exact"])
+    for name, claim in entry.load().claims.items():
+        print_text(f"Claim: {claim.sentence}")
+        for scale, result in found.items():
+            if name in result["findings"]:
+                print_text(f"  {scale}: {result['findings'][name]['sentence']}")
+    for scale, result in found.items():
+        seeds = result["seeds"]
+        print_text(f"Stored, {scale}: {result['date']}, seeds {', '.join(map(str, seeds))}")
+        for note in result["notes"]:
+            print_text(f"Note, {scale}: {note}")
+    print_text(f"Limits: {entry.load().limits}")
+    print_text(f"Measure it again: tutelage study {entry.paper.slug} --scale {next(iter(found))} --first-seed 1000")

@@ -17,10 +17,10 @@ from tutelage.errors import CorruptRun
 from tutelage.registry import FAMILIES, PartEntry, entries
 from tutelage.studies.papers import Paper, papers
 from tutelage.studies.replication import reproduced
+from tutelage.studies.study import SCALES
 
 #: What a study can find, in the order tables name them.
 VERDICTS = ("holds", "does not hold", "inconclusive")
-_SCALES = ("quick", "full")
 #: Packages of instruments: what is called, and has no spec name.
 _INSTRUMENTS = ("evaluation", "forecast", "merging", "selection", "training")
 
@@ -173,7 +173,7 @@ def _stored(folder: Traversable) -> list[tuple[str, dict[str, Any]]]:
 
 def _latest_results(home: Traversable) -> dict[int, dict[str, Any]]:
     results = [result for _, result in _stored(home.joinpath("results"))]
-    results.sort(key=lambda result: (_SCALES.index(result["scale"]), result["date"]))
+    results.sort(key=lambda result: (SCALES.index(result["scale"]), result["date"]))
     return {result["paper"]: result for result in results}
 
 
@@ -199,7 +199,7 @@ def _read_result(item: Traversable) -> dict[str, Any]:
         result = json.loads(item.read_text(encoding="utf-8"))
         number = int(result["paper"])
         effect = None if result["effect"] is None else float(result["effect"])
-        known = result["verdict"] in VERDICTS and result["scale"] in _SCALES and 1 <= number <= len(papers())
+        known = result["verdict"] in VERDICTS and result["scale"] in SCALES and 1 <= number <= len(papers())
         date = str(result["date"])
         findings = {
             name: {key: finding[key] for key in ("effect", "low", "high")}
@@ -212,7 +212,7 @@ def _read_result(item: Traversable) -> dict[str, Any]:
         ) from error
     if not known:
         raise CorruptRun(
-            f"Stored result {item.name} needs a verdict ({', '.join(VERDICTS)}), a scale ({', '.join(_SCALES)}) and "
+            f"Stored result {item.name} needs a verdict ({', '.join(VERDICTS)}), a scale ({', '.join(SCALES)}) and "
             f"a listed paper, got {result['verdict']}, {result['scale']} and {number}; run its study again."
         )
     facts = {"paper": number, "verdict": result["verdict"], "scale": result["scale"], "effect": effect, "date": date}

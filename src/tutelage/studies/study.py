@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tutelage.comparison.run import Progress
 
 ScaleName = Literal["quick", "full"]
+#: The same, the larger one last.
+SCALES: tuple[ScaleName, ...] = ("quick", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
