@@ -281,9 +281,9 @@ def _forecasts() -> list[str]:
         "Published curves, cut at a share of the run and forecast to its end (`benchmarks/forecast_backtests.py`): "
         "mean error in percent of the loss, noise averaged out, and the share of logged losses inside the "
         f"{tests['level']:.0%} interval; {tests['folds']} cuts near each share. A law is judged on the curves it can "
-        "be fitted to; the number is that of the law with most. From a quarter of the run on, intervals hold more than "
-        "they promise on language models. At a tenth of a run whose rate falls only later they hold too little: "
-        "nothing that was seen tells what a falling rate does.\n",
+        "be fitted to; the number is that of the law with most. Intervals of `auto` hold at least what they promise in "
+        "every row, and more on language models. At a tenth of a short run next to nothing was seen after the warm-up: "
+        "there they are wide.\n",
         _rows(["curves", "seen", "number", *laws], table),
         f"Fitting the annealing law to {fit['points']:,} points, beside the published procedure from {fit['starts']} "
         "starts, in one run (`benchmarks/forecast_fit.py`); the target is "
