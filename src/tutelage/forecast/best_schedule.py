@@ -86,7 +86,7 @@ def best_schedule(
     between ``knots`` places that lie closer towards the end, where annealing happens. With ``eta = peak (1 - cumsum
     d)`` and ``d = e / (1 + sum e)`` the conditions are ``e >= 0``; L-BFGS-B from the best of several WSD schedules. The
     interval of a gain has the spread over refits of the law to curves whose log residuals were drawn anew in blocks,
-    and what the form of the law is doubted by: 10 % of the gain (35 % where annealing was assumed), 0.1 % of the
+    and what the form of the law is doubted by: 10 % of the gain (20 % where annealing was assumed), 0.1 % of the
     loss at least.
 
     Args:

@@ -77,10 +77,10 @@ def forecast(
         interval = mean exp(-+ half)
 
     ``noise`` is the quantile ``level`` of the distances of logged losses from the law, in logarithms. ``scatter^2``
-    is the mean square of ``(e - drift h) / h`` without the noise, with two back-tests of 1.2 % added, or what goes
-    beyond 1.2 % times ``(t / q)^2`` (``t``: Student's, 2 degrees of freedom) if that is more, and a quarter of
+    is the mean square of ``(e - drift h) / h`` without the noise, with a back-test of 0.3 % added, or what goes
+    beyond 0.3 % times ``(t / q)^2`` (``t``: Student's, 2 degrees of freedom) if that is more, and a quarter of
     ``drift^2``; 12 % where nothing can be tested. ``a`` is the log ratio of the losses with and without the
-    annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 35 % where none was. ``r`` is
+    annealing that no curve has shown, ``u`` = 10 % where other annealing was seen and 20 % where none was. ``r`` is
     the log ratio of what the multi-power and the annealing law foresee, where one of them is chosen or was to
     choose from. ``q`` is the normal quantile of ``level``.
 
