@@ -13,9 +13,9 @@ from tutelage.forecast.back_testing import BackTest
 from tutelage.forecast.curve import Floats, LossCurve, Steps
 from tutelage.forecast.law import LawFit, check_curves, log_residuals
 
-#: What the errors of a back-test are worth: a cut more, off by 0.3 % an e-fold of updates, is added. The figure,
-#: like the two shares below, was set on the 25M curves of the multi-power law's authors, so that nine in ten losses lie
-#: in the 80 % interval: their models differ less than those to come.
+#: What the errors of a back-test are worth: a cut more, off by 0.3 % an e-fold of updates, is added. The figure, like
+#: the two shares below, was set on the published curves of benchmarks/forecast_backtests.py, so that nine in ten losses
+#: of language models lie in the 80 % interval: these models differ less than those to come.
 _USUAL_DRIFT, _USUAL_WEIGHT = 0.003, 1.0
 #: The same where points are too few for a back-test, and laws accordingly wild: with it, four in five losses lie in the
 #: 80 % interval of such forecasts of the published curves (83 % on 25M and the workloads below, 78 % on the others).
