@@ -45,6 +45,18 @@ def test_an_annealing_nobody_saw_widens_the_interval():
     assert width[0] == pytest.approx(np.log(plain.high / plain.low)[0], rel=1e-6)
 
 
+def test_too_few_points_to_test_are_worth_twelve_percent_an_e_fold():
+    steps = np.array([100, 200, 300, 400])
+    curve = LossCurve.of(steps=steps, losses=2 + 3 * steps**-0.5, rates=np.full(4000, 1e-3))
+    at = np.array([1000, 2000, 4000])
+    found = forecast(curve, law="power", steps=at)
+    assert found.back_tests == ()
+    # A law that fits without noise, and that no schedule can surprise: nothing else is in the interval.
+    half = np.log(found.high / found.mean)
+    np.testing.assert_allclose(half, 1.2815516 * 0.12 * np.log(at / 400), rtol=1e-3)
+    assert any("Too few points for a back-test" in note for note in found.notes)
+
+
 @given(st.floats(0.1, 0.98))
 def test_a_higher_level_is_a_wider_interval(level):
     curve = made("cosine", noise=0.003).until(2000)
@@ -185,4 +197,5 @@ def test_four_of_five_published_losses_lie_in_the_interval(shared_data):
                 rest = curve.where(curve.steps > cut)
                 found = forecast(curve.until(cut), steps=rest.steps)
                 inside.append(float(np.mean((found.low <= rest.losses) & (rest.losses <= found.high))))
-    assert np.mean(inside) >= 0.8
+    # Wider than need be, but not so wide that all of them lie in it.
+    assert 0.8 <= np.mean(inside) <= 0.95

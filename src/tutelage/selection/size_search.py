@@ -75,7 +75,7 @@ def search_size(
         the wrong valley. One run a number is noisy: differences of the size of the seeds' spread mean nothing.
 
     Relations:
-        :func:`tutelage.forecast.fit_learning_curve` extrapolates what more examples of the same kind would give.
+        :class:`tutelage.forecast.LearningCurve` extrapolates what more examples of the same kind would give.
 
     Source:
         Cao et al., Instruction mining, 2023, arXiv 2307.06290 v3, search the number by BlendSearch, log-uniform and

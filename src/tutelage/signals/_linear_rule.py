@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tutelage.errors import ConfigError, DataError, DataNotFound, NotReady
+from tutelage.storage import write_atomically
 
 Floats = NDArray[np.float64]
 Select = Literal["backward", "none"]
@@ -117,8 +118,12 @@ class LinearRule:
         return np.column_stack([np.atleast_1d(np.asarray(indicators[name], dtype=np.float64)) for name in self.names])
 
     def save(self, path: str | Path) -> None:
-        """Write the rule as JSON."""
-        Path(path).write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n", encoding="utf-8")
+        """Write the rule as JSON, whole or not at all.
+
+        Raises:
+            StorageFull: No space is left; an older file is intact.
+        """
+        write_atomically(Path(path), json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> LinearRule:
